@@ -1,0 +1,113 @@
+"""The camera of the procedural street: boxes and discs in metres become pixels and labels."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edgeseg.types import Array, Pixels, Size
+
+NEAR_M = 1.2
+"""Nothing nearer than this is drawn."""
+
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Light:
+    """How the whole frame is lit."""
+
+    sky: Color
+    horizon: Color
+    gain: Color
+    left: float
+    """Brightness of what faces right, and so stands on the left; `right` is its counterpart."""
+    right: float
+    fog_m: float
+    """The distance at which 63 % of a colour has become the horizon's."""
+
+
+class Camera:
+    """Draws into a picture and, at the same pixels, the class ids into its labels.
+
+    World axes in metres from the point on the road below the camera: x right, y up, z ahead. The
+    camera looks along z. Both images are drawn without anti-aliasing, so the labels are exact.
+    """
+
+    def __init__(
+        self, size: Size, light: Light, *, focal: float, vanish: tuple[float, float], height_m: float
+    ) -> None:
+        self.image: Pixels = np.zeros((*size, 3), np.uint8)
+        self.labels: Pixels = np.zeros(size, np.uint8)
+        self.light = light
+        self.focal_px = focal * size.width
+        self.vanish_px = np.array([vanish[0] * size.width, vanish[1] * size.height])
+        self.height_m = height_m
+
+    def project(self, points: Array) -> Array:
+        """World points (N, 3) in metres to pixels (N, 2), z held at NEAR_M or farther."""
+        xyz = np.asarray(points, np.float64)
+        depth = np.maximum(xyz[:, 2:], NEAR_M)
+        flat = np.column_stack([xyz[:, 0], self.height_m - xyz[:, 1]])
+        return flat / depth * self.focal_px + self.vanish_px
+
+    def polygon(self, points: Array, color: Color, label: int, *, shade: float = 1.0) -> None:
+        """Fill the polygon through world `points` (N, 3)."""
+        z = float(np.mean(np.maximum(np.asarray(points)[:, 2], NEAR_M)))
+        pixels = np.clip(self.project(points), -20000, 20000).round().astype(np.int32)
+        cv2.fillPoly(self.image, [pixels], self.shaded(color, z, shade))
+        cv2.fillPoly(self.labels, [pixels], label)
+
+    def front(
+        self, z: float, x: tuple[float, float], y: tuple[float, float], color: Color, label: int,
+        *, shade: float = 1.0,
+    ) -> None:  # fmt: skip
+        """A rectangle that faces the camera, at least one pixel wide."""
+        if z < NEAR_M:
+            return
+        least = z / self.focal_px
+        x1 = max(x[1], x[0] + least)
+        corners = [(x[0], y[0], z), (x1, y[0], z), (x1, y[1], z), (x[0], y[1], z)]
+        self.polygon(np.array(corners), color, label, shade=shade)
+
+    def side(
+        self, x: float, z: tuple[float, float], y: tuple[float, float], color: Color, label: int
+    ) -> None:
+        """A wall along the road, lit by the side on which it stands."""
+        near, far = max(z[0], NEAR_M), z[1]
+        if far <= near:
+            return
+        corners = [(x, y[0], near), (x, y[0], far), (x, y[1], far), (x, y[1], near)]
+        shade = self.light.left if x < 0 else self.light.right
+        self.polygon(np.array(corners), color, label, shade=shade)
+
+    def ground(
+        self, x: tuple[float, float], z: tuple[float, float], color: Color, label: int
+    ) -> None:
+        """A flat strip on the ground."""
+        near, far = max(z[0], NEAR_M), z[1]
+        if far <= near:
+            return
+        corners = [(x[0], 0, near), (x[1], 0, near), (x[1], 0, far), (x[0], 0, far)]
+        self.polygon(np.array(corners), color, label)
+
+    def disc(
+        self, centre: tuple[float, float, float], radii: tuple[float, float], color: Color,
+        label: int, *, shade: float = 1.0,
+    ) -> None:  # fmt: skip
+        """An ellipse that faces the camera, at least one pixel across."""
+        if centre[2] < NEAR_M:
+            return
+        x, y = np.clip(self.project(np.array([centre]))[0], -20000, 20000)
+        scale = self.focal_px / centre[2]
+        axes = (max(1, round(radii[0] * scale)), max(1, round(radii[1] * scale)))
+        at = (round(x), round(y))
+        cv2.ellipse(self.image, at, axes, 0, 0, 360, self.shaded(color, centre[2], shade), -1)
+        cv2.ellipse(self.labels, at, axes, 0, 0, 360, label, -1)
+
+    def shaded(self, color: Color, z: float, shade: float) -> Color:
+        """`color` lit, and faded towards the horizon with the distance `z`."""
+        keep = float(np.exp(-z / self.light.fog_m))
+        lit = np.array(color) * self.light.gain * shade
+        mixed = np.clip(lit * keep + np.array(self.light.horizon) * (1 - keep), 0, 255)
+        return tuple(float(channel) for channel in mixed)  # type: ignore[return-value]

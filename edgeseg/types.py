@@ -1,0 +1,225 @@
+"""The words that every part shares: sizes, pixel formats, labels, tensors, slots, options."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseg.errors import UsageError
+
+IGNORE = 255
+"""The label id that no metric counts."""
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Floats: TypeAlias = npt.NDArray[np.float32]
+Counts: TypeAlias = npt.NDArray[np.int64]
+Array: TypeAlias = npt.NDArray[np.generic]
+
+Buffer: TypeAlias = Pixels
+"""Host memory that one party owns and another fills; never kept by the one that fills it."""
+
+OnProgress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called as (step, done, total); total is None where it is not known beforehand."""
+
+Fit: TypeAlias = Literal["stretch", "letterbox", "crop"]
+MaskSize: TypeAlias = Literal["frame", "network"]
+
+
+class Size(NamedTuple):
+    """(height, width) in pixels; what a user types or reads is WIDTHxHEIGHT."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+def size_from_text(text: str) -> Size:
+    """The Size that "640x480" (width first) means.
+
+    Raises:
+        UsageError: not two whole numbers from 16 to 16384 with an x between them.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise UsageError(
+            f"{text!r} is not a size", fix="give WIDTHxHEIGHT in pixels, such as 640x480"
+        )
+    size = Size(int(height), int(width))
+    if not (16 <= size.height <= 16384 and 16 <= size.width <= 16384):
+        raise UsageError(f"the size {text} is out of range", fix="use 16 to 16384 pixels a side")
+    return size
+
+
+class Precision(str, Enum):
+    """What the weighted layers compute in; the rest is FP16 on a GPU and float32 on a CPU."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class PixelFormat(str, Enum):
+    """How the bytes of one frame are laid out."""
+
+    RGB8 = "rgb8"
+    BGR8 = "bgr8"
+    RGBA8 = "rgba8"
+    BGRX8 = "bgrx8"
+    NV12 = "nv12"
+    I420 = "i420"
+
+    def frame_shape(self, size: Size) -> tuple[int, ...]:
+        """The shape of one frame, without the leading N.
+
+        Raises:
+            UsageError: a 4:2:0 format with an odd height or width.
+        """
+        if self in {PixelFormat.NV12, PixelFormat.I420}:
+            if size.height % 2 or size.width % 2:
+                raise UsageError(
+                    f"{self.value} frames need an even width and height, got {size}",
+                    fix=f"use {Size(size.height // 2 * 2, size.width // 2 * 2)}",
+                )
+            return (size.height * 3 // 2, size.width)
+        channels = 4 if self in {PixelFormat.RGBA8, PixelFormat.BGRX8} else 3
+        return (size.height, size.width, channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The classes in the order of their ids, each with its colour."""
+
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    """RGB, 0 to 255."""
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.colors) or not 1 <= len(self.names) <= IGNORE:
+            raise UsageError(
+                f"{len(self.names)} label names and {len(self.colors)} colours do not go together",
+                fix="give 1 to 255 names, and one RGB colour for each",
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def palette(self) -> Pixels:
+        """The colours as uint8 (256, 3) RGB; ids without a class are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.colors
+        return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """Name, shape and dtype of a network's input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a source promises before the first frame."""
+
+    size: Size
+    fps: Fraction | None
+    """Frames per second; None when a live source does not say."""
+    pixel_format: PixelFormat = PixelFormat.RGB8
+    frames: int | None = None
+    """How many frames there will be; None where the container does not say."""
+    name: str = ""
+
+
+class FrameTime(NamedTuple):
+    """When a frame was captured and where it stands in its source."""
+
+    index: int
+    captured_s: float
+    """time.monotonic() at the moment the source had the frame."""
+    pts_s: float
+    """Presentation time from the start of the source, in seconds."""
+
+
+@dataclass(kw_only=True)
+class Slot:
+    """The memory of one frame in flight: allocated once by the engine, reused for ever.
+
+    `inputs` and `outputs` are what the backend is bound to; a source writes into `pixels` (a view
+    of the first input without N) and a sink reads `labels` (a view of the labels output).
+    """
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    pixels: Pixels
+    labels: Pixels
+    bound: object = None
+    """What the backend keeps to this slot: its request, its addresses. Nobody else's business."""
+    stages_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions:
+    """What a backend may be told when it compiles a graph."""
+
+    precision: Precision = Precision.FP32
+    threads: int | None = None
+    """Threads of the network; None takes every core."""
+
+
+class Runner(Protocol):
+    """A loaded network; owns no frame memory."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+    def launch(self, slot: Slot) -> None:
+        """Run on `slot`; asynchronous where the backend is."""
+
+    def close(self) -> None:
+        """Free everything; closing twice is fine."""
+
+
+class Source(Protocol):
+    """Frames in order."""
+
+    info: VideoInfo
+
+    def read_into(self, pixels: Buffer) -> FrameTime | None:
+        """Fill `pixels` with the next frame in `info.pixel_format`; None at the end.
+
+        The caller owns `pixels`; the source must not keep it.
+        """
+
+    def close(self) -> None:
+        """Free everything; closing twice is fine."""
+
+
+class LabelledFrame(NamedTuple):
+    """One picture of a data set: RGB uint8 (H, W, 3) and its mask uint8 (H, W), or None."""
+
+    name: str
+    image: Pixels
+    mask: Pixels | None
+
+
+class Dataset(Protocol):
+    """Pictures with or without masks, by index."""
+
+    name: str
+    labels: Labels
+
+    def __len__(self) -> int: ...
+
+    def frame(self, index: int) -> LabelledFrame:
+        """Picture and mask number `index`; raises InputFileError where either is unreadable."""
+
+    def frame_names(self) -> Sequence[str]:
+        """The names of the pictures, in order."""

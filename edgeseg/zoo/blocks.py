@@ -1,0 +1,55 @@
+"""The few layers that several networks share."""
+
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation uses
+from torch import Tensor, nn
+
+
+class ConvBN(nn.Sequential):
+    """Convolution without bias, batch normalisation and the activation `act`, if any.
+
+    The padding keeps the size divided by `stride` (rounded up) for odd kernels and any dilation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        act: type[nn.Module] | None = nn.ReLU,
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(
+                in_channels,
+                out_channels,
+                kernel,
+                stride,
+                padding=dilation * (kernel - 1) // 2,
+                dilation=dilation,
+                groups=groups,
+                bias=False,
+            ),
+            nn.BatchNorm2d(out_channels),
+        ]
+        if act is not None:
+            layers.append(act(inplace=True))
+        super().__init__(*layers)
+
+
+def separable(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
+    """A 3x3 depthwise convolution and a 1x1 pointwise one, each with BN and ReLU.
+
+    Source: DeepLab v3+ (Chen et al. 2018), section 3.2, atrous separable convolution.
+    """
+    return nn.Sequential(
+        ConvBN(in_channels, in_channels, kernel=3, dilation=dilation, groups=in_channels),
+        ConvBN(in_channels, out_channels),
+    )
+
+
+def resize_like(x: Tensor, reference: Tensor) -> Tensor:
+    """`x` (N, C, h, w) resized bilinearly, half-pixel centres, to the H and W of `reference`."""
+    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)
