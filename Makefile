@@ -1,0 +1,43 @@
+# The interpreter that environments are made with: make PYTHON=python3.12 demo
+PYTHON ?= python3
+FAST = not slow and not device
+SOURCES = $(shell find edgeseg -type f -not -name '*.pyc')
+
+.PHONY: demo test test-full lint bench clean
+.NOTPARALLEL:
+
+demo: .venv/.installed
+	.venv/bin/edgeseg demo
+
+test: lint
+	.ci/test-without-torch 3.10
+	.ci/test-without-torch 3.12
+	.venv-test/bin/python -m pytest -q -m "$(FAST)"
+
+test-full: lint
+	.venv-test/bin/python -m pytest -q -m "not device"
+
+lint: .venv-test/.installed
+	.venv-test/bin/ruff check
+	.venv-test/bin/ruff format --check
+	.venv-test/bin/mypy
+
+bench: .venv-test/.installed
+	.venv-test/bin/python benchmarks/run.py
+
+clean:
+	rm -rf .venv .venv-test .venv-3.10 .venv-3.12 build dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find edgeseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml $(SOURCES)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet '.[graph,ort,openvino,video]'
+	touch $@
+
+.venv-test/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-test
+	.venv-test/bin/python -m pip install --quiet -c constraints.txt torch
+	.venv-test/bin/python -m pip install --quiet -c constraints.txt \
+		-e '.[export,ort,openvino,video,graph,tensorrt,dev]'
+	touch $@
