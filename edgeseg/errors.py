@@ -9,6 +9,7 @@ EdgesegError                    exit code
 |- EngineMismatch               6    an engine that does not fit this machine or this frame size
 |- VideoError                   7    a source that cannot be opened or a sink that stops
 |- InputFileError               8    an input file that is unreadable or does not fit
+|  `- UnreadablePicture         8    one picture that cannot be decoded; data sets skip it
 `- OutputError                  9    a target that cannot be written
 """
 
@@ -71,6 +72,10 @@ class InputFileError(EdgesegError, ValueError):
     """An input file that is missing, unreadable or does not fit."""
 
     exit_code = 8
+
+
+class UnreadablePicture(InputFileError):
+    """A picture that cannot be decoded: named, skipped and counted among good ones."""
 
 
 class OutputError(EdgesegError, OSError):

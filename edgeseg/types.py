@@ -163,6 +163,7 @@ class Slot:
     bound: object = None
     """What the backend keeps to this slot: its request, its addresses. Nobody else's business."""
     stages_ms: dict[str, float] = field(default_factory=dict)
+    """What the frame in the slot took: `infer`, and `post` where it is outside the graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,3 +224,6 @@ class Dataset(Protocol):
 
     def frame_names(self) -> Sequence[str]:
         """The names of the pictures, in order."""
+
+    def digest(self, index: int) -> str:
+        """A text that changes when picture number `index` does."""

@@ -1,0 +1,111 @@
+"""The manifest: what an engine folder holds, for which machine, and what was measured on it."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from edgeseg.documents import Document, read_json, write_json
+from edgeseg.errors import EngineMismatch
+from edgeseg.types import Labels, PixelFormat, Precision, Size, size_from_text
+
+FILE = "manifest.json"
+Triple = tuple[float, float, float]
+
+
+class Measured(Document):
+    """The built engine against the float graph, on pictures that calibration did not see."""
+
+    data: str
+    frames: int
+    skipped: list[str] = []
+    """Pictures that could not be read."""
+    held_out: bool
+    agreement: float
+    """Percent of all pixels with the same label as in float."""
+    reference_miou: float | None = None
+    """Of the float graph, in points; None without labels, as are the four that follow."""
+    miou: float | None = None
+    drop: float | None = None
+    drop_interval: tuple[float, float] | None = None
+    """95 % paired bootstrap over the pictures, in points."""
+    iou: dict[str, tuple[float | None, float | None]] | None = None
+    """Per class: float graph, built engine; None for a class that does not occur."""
+    worst: str
+    """The picture with the least agreement."""
+    worst_agreement: float
+
+
+class Plan(Document):
+    """One backend's compiled form."""
+
+    file: str
+    fingerprint: dict[str, str]
+    note: str
+    measured: Measured | None = None
+
+
+class Manifest(Document):
+    """What was built."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    edgeseg: str
+    name: str
+    network: str
+    precision: Precision
+    size: str
+    frame: str
+    frame_format: PixelFormat
+    mask_size: Literal["frame", "network"]
+    fit: Literal["stretch"] = "stretch"
+    yuv: str = "BT.601 limited range"
+    order: Literal["rgb", "bgr"]
+    gain: Triple
+    bias: Triple
+    """pixels = bytes * gain + bias, per channel in `order`."""
+    labels: list[str]
+    colors: list[tuple[int, int, int]]
+    macs: int
+    parameters: int
+    quantization: str | None
+    """Hash of Q/DQ positions, scales and integer weights: equal in every dialect."""
+    files: dict[str, str]
+    """SHA-256 of every file of the folder but this one."""
+    plans: dict[str, Plan]
+
+    @property
+    def frame_size(self) -> Size:
+        """(height, width) of the frames that the engine was built for."""
+        return size_from_text(self.frame)
+
+    @property
+    def network_size(self) -> Size:
+        """(height, width) of the network's input."""
+        return size_from_text(self.size)
+
+    def to_labels(self) -> Labels:
+        """The classes with their colours."""
+        return Labels(names=tuple(self.labels), colors=tuple(self.colors))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an engine folder.
+
+    Raises:
+        EngineMismatch: the folder is missing or no engine.
+        InputFileError: the manifest is not one.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        what = "holds no manifest.json" if folder.is_dir() else "does not exist"
+        raise EngineMismatch(
+            f"{folder} is no engine folder: it {what}",
+            fix=f"build one with: edgeseg build NAME -o {folder}",
+        )
+    manifest: Manifest = read_json(Manifest, path, fix="build the engine again")
+    return manifest
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write the manifest of an engine folder."""
+    write_json(manifest, folder / FILE)

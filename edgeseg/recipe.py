@@ -1,0 +1,133 @@
+"""The recipe: what to build, as TOML. Everything that determines an engine stands in it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from edgeseg.documents import Document, parsed, read_toml, toml_text
+from edgeseg.files import write_whole
+from edgeseg.types import Labels, PixelFormat, Precision, Size, size_from_text
+
+Triple = tuple[float, float, float]
+SizeText = Annotated[str, AfterValidator(lambda text: str(size_from_text(text)))]
+
+
+class Description(Document):
+    """How a network wants its pixels and what its scores mean."""
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    mean: Triple
+    std: Triple
+    scale: float = 1.0
+    """pixels = (bytes * scale - mean) / std, per channel in `order`."""
+    layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    output: Literal["logits", "softmax", "sigmoid"] = "logits"
+    labels: list[str]
+    colors: list[tuple[int, int, int]] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Description":
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        if self.colors and len(self.colors) != len(self.labels):
+            raise ValueError(f"{len(self.colors)} colors for {len(self.labels)} labels")
+        return self
+
+    def to_labels(self) -> Labels:
+        """The classes, with a colour wheel where no colours were given."""
+        colors = tuple(self.colors) or tuple(
+            _wheel(i, len(self.labels)) for i in range(len(self.labels))
+        )
+        return Labels(names=tuple(self.labels), colors=colors)
+
+    def gain_and_bias(self) -> tuple[Triple, Triple]:
+        """pixels = bytes * gain + bias, per channel in `order`."""
+        gain = tuple(self.scale / std for std in self.std)
+        bias = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return gain, bias  # type: ignore[return-value]
+
+
+class Calibration(Document):
+    """Which pictures the ranges come from, and how."""
+
+    data: str
+    root: Path | None = None
+    count: int = Field(default=100, ge=1)
+    method: str = "percentile"
+
+
+class Gate(Document):
+    """What the built engine has to keep, and on which pictures that is measured."""
+
+    val: str | None = None
+    root: Path | None = None
+    count: int | None = Field(default=None, ge=1)
+    map: dict[str, list[str]] | None = None
+    """Which of the network's classes make up each class of the data set."""
+    max_drop: float = 1.0
+    """In mIoU points, where there are labels."""
+    min_agreement: float = Field(default=99.0, ge=0, le=100)
+    """In percent of the pixels, where there are none."""
+
+
+class Recipe(Document):
+    """What to build."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    network: str | None = None
+    onnx: Path | None = None
+    weights: Path | None = None
+    description: Description | None = None
+    precision: Precision = Precision.FP32
+    backend: str = "auto"
+    size: SizeText
+    frame: SizeText
+    frame_format: PixelFormat = PixelFormat.RGB8
+    mask_size: Literal["frame", "network"] = "frame"
+    keep_fp16: list[str] = []
+    calibration: Calibration | None = None
+    gate: Gate = Gate()
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @property
+    def name(self) -> str:
+        """What the engine and its calibration are called by default."""
+        source = self.network or (self.onnx.stem if self.onnx else "network")
+        return f"{source}-{self.precision.value}-{self.size}"
+
+    @property
+    def network_size(self) -> Size:
+        """(height, width) of the network's input."""
+        return size_from_text(self.size)
+
+    @property
+    def frame_size(self) -> Size:
+        """(height, width) of the camera's frame."""
+        return size_from_text(self.frame)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe at `path`.
+
+    Raises:
+        InputFileError: missing, not TOML, or a key that is unknown or has a wrong value.
+    """
+    recipe: Recipe = parsed(Recipe, read_toml(path), path)
+    return recipe
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write `recipe` as TOML to `path`, all or nothing; `read_recipe` gives it back equal."""
+    write_whole(path, toml_text(recipe.model_dump(mode="json", by_alias=True)).encode())
+
+
+def _wheel(index: int, count: int) -> tuple[int, int, int]:
+    """Colour `index` of `count`, evenly round the colour wheel; the first one is dark."""
+    if index == 0:
+        return (32, 32, 32)
+    position = 6.0 * (index - 1) / max(1, count - 1)
+    ramps = (abs(position - 3) - 1, 2 - abs(position - 2), 2 - abs(position - 4))
+    red, green, blue = (int(255 * min(1.0, max(0.0, ramp))) for ramp in ramps)
+    return (red, green, blue)
