@@ -62,7 +62,7 @@ class Street:
         coarse = random.normal(0, 0.35, (24, 32)).astype(np.float32)
         fine = random.normal(0, 1, (wide[1] // 2, wide[0] // 2)).astype(np.float32)
         texture = cv2.resize(coarse, wide, interpolation=cv2.INTER_CUBIC)
-        texture += 0.8 * cv2.resize(fine, wide, interpolation=cv2.INTER_LINEAR)
+        texture = texture + 0.8 * cv2.resize(fine, wide, interpolation=cv2.INTER_LINEAR)
         self._texture = np.ascontiguousarray(texture * self._style.texture + 1)
 
     def frame(self, t_s: float) -> tuple[Pixels, Pixels]:
@@ -89,6 +89,10 @@ class Street:
         gradient = np.array(self._light.sky) * (1 - mix) + np.array(self._light.horizon) * mix
         camera.image[:horizon] = gradient[:, None].astype(np.uint8)
         camera.labels[:] = parts.SKY
+        # Below the horizon there is ground as far as one can see.
+        far = camera.shaded(self._style.paving, VIEW_M, 1.0)
+        camera.image[horizon:] = np.array(far, np.uint8)
+        camera.labels[horizon:] = parts.PAVEMENT
 
     def _paint_ground(self, camera: Camera, travelled: float) -> None:
         style, x = self._style, self._camera_x
@@ -178,7 +182,8 @@ class Street:
         image *= texture[..., None]
         noise = np.empty_like(image)
         cv2.setRNGSeed(int(random.integers(1 << 31)))
-        cv2.randn(noise, 0, self._style.noise)
+        sigma = self._style.noise
+        cv2.randn(noise, np.zeros(3), np.array([sigma, sigma, sigma]))
         image += noise
         return np.clip(image, 0, 255).astype(np.uint8)
 

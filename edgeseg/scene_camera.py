@@ -35,7 +35,13 @@ class Camera:
     """
 
     def __init__(
-        self, size: Size, light: Light, *, focal: float, vanish: tuple[float, float], height_m: float
+        self,
+        size: Size,
+        light: Light,
+        *,
+        focal: float,
+        vanish: tuple[float, float],
+        height_m: float,
     ) -> None:
         self.image: Pixels = np.zeros((*size, 3), np.uint8)
         self.labels: Pixels = np.zeros(size, np.uint8)
@@ -49,7 +55,8 @@ class Camera:
         xyz = np.asarray(points, np.float64)
         depth = np.maximum(xyz[:, 2:], NEAR_M)
         flat = np.column_stack([xyz[:, 0], self.height_m - xyz[:, 1]])
-        return flat / depth * self.focal_px + self.vanish_px
+        pixels: Array = flat / depth * self.focal_px + self.vanish_px
+        return pixels
 
     def polygon(self, points: Array, color: Color, label: int, *, shade: float = 1.0) -> None:
         """Fill the polygon through world `points` (N, 3)."""

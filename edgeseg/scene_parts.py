@@ -1,4 +1,4 @@
-"""The things of the procedural street, each drawn by one function from a random state of its own."""
+"""The things of the procedural street, one function each, with a random state of their own."""
 
 from collections.abc import Callable
 

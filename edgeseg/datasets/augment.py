@@ -1,11 +1,15 @@
 """Random views of a labelled picture for training: geometry, light, blur and noise."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgeseg.types import IGNORE, Pixels, Size
+
+Matrix: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ def random_view(
     return _relit(view.astype(np.uint8), how, rng), labels.astype(np.uint8)
 
 
-def _affine(source: Size, how: Augmentation, scale: float, rng: np.random.Generator) -> np.ndarray:
+def _affine(source: Size, how: Augmentation, scale: float, rng: np.random.Generator) -> Matrix:
     """The 2x3 matrix from source pixels to view pixels."""
     angle = np.deg2rad(rng.normal(0, how.rotation_deg / 2))
     flip = rng.choice([-1.0, 1.0])
@@ -89,12 +93,15 @@ def _relit(view: Pixels, how: Augmentation, rng: np.random.Generator) -> Pixels:
     relit = relit ** float(np.exp(rng.normal(0, how.light / 1.5)))
     if rng.random() < how.noise_share:
         noise = np.empty_like(relit)
-        cv2.randn(noise, 0, float(rng.uniform(0.005, 0.04)))
+        sigma = rng.uniform(0.005, 0.04)
+        cv2.randn(noise, np.zeros(3), np.array([sigma, sigma, sigma]))
         relit += noise
-    return np.clip(relit * 255 + 0.5, 0, 255).astype(np.uint8)
+    view = np.clip(relit * 255 + 0.5, 0, 255).astype(np.uint8)
+    return view
 
 
-def _saturation(factor: float) -> np.ndarray:
+def _saturation(factor: float) -> Matrix:
     """A 3x3 colour matrix that scales the distance from the grey of BT.601."""
     grey = np.tile(np.array([0.299, 0.587, 0.114]), (3, 1))
-    return grey + factor * (np.eye(3) - grey)
+    mix: Matrix = grey + factor * (np.eye(3) - grey)
+    return mix

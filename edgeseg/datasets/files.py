@@ -1,12 +1,13 @@
 """Pictures and masks from files, checked while they are read."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from edgeseg.errors import InputFileError
+from edgeseg.errors import InputFileError, UnreadablePicture
 from edgeseg.types import IGNORE, LabelledFrame, Labels, Pixels
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -84,6 +85,13 @@ class FilePairs:
         """The stems of the picture files, in order."""
         return [image.stem for image, _ in self._pairs]
 
+    def digest(self, index: int) -> str:
+        """SHA-256 of the bytes of picture file number `index`."""
+        try:
+            return hashlib.sha256(self._pairs[index][0].read_bytes()).hexdigest()
+        except OSError as error:
+            raise _unreadable(self._pairs[index][0], error) from error
+
     def frame(self, index: int) -> LabelledFrame:
         """Picture and mask number `index`.
 
@@ -113,7 +121,7 @@ def _opened(path: Path) -> Image.Image:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> InputFileError:
-    return InputFileError(
+def _unreadable(path: Path, error: Exception) -> UnreadablePicture:
+    return UnreadablePicture(
         f"{path} cannot be read as a picture: {error}", fix="replace or remove the file"
     )

@@ -11,6 +11,9 @@ from edgeseg.types import LabelledFrame, Size
 SPLITS = {"train": (400, 0), "val": (60, 1_000_000), "test": (120, 2_000_000)}
 SIZE = Size(360, 480)
 
+GENERATOR = "street-2"
+"""Changes whenever the same seed gives another picture."""
+
 
 class SyntheticStreets:
     """`count` streets from `first_seed` on, each seen at one moment."""
@@ -26,6 +29,10 @@ class SyntheticStreets:
     def frame_names(self) -> list[str]:
         """The seeds of the streets, in order."""
         return [f"street-{self._first_seed + index}" for index in range(self._count)]
+
+    def digest(self, index: int) -> str:
+        """What determines picture number `index`: generator, seed and size."""
+        return f"{GENERATOR} {self._first_seed + index} {self._size}"
 
     def frame(self, index: int) -> LabelledFrame:
         """Street number `index`: uint8 (360, 480, 3) and its exact mask."""
