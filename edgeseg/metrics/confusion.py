@@ -20,8 +20,9 @@ def iou_per_class(confusion: Array) -> Array:
 
     Source: FCN (Long et al. 2015), section 5, `n_ii / (t_i + sum_j n_ji - n_ii)`.
     """
-    hits = np.diagonal(confusion)
-    union = confusion.sum(0) + confusion.sum(1) - hits
+    counts = confusion.astype(np.float64)
+    hits = np.diagonal(counts)
+    union = counts.sum(0) + counts.sum(1) - hits
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(union > 0, 100.0 * hits / union, np.nan)
 
