@@ -1,0 +1,166 @@
+"""Explicit Q/DQ by TensorRT's placement rules: symmetric S8, zero point 0, weights per channel.
+
+Weighted layers have both inputs quantised and their outputs left alone; nothing stands between a
+convolution and its activation; of an Add only the residual branch is quantised; biases stay float.
+"""
+
+import fnmatch
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper
+
+from edgeseg.errors import BuildError
+from edgeseg.graph.nodes import (
+    attribute,
+    constants,
+    consumers,
+    initializer,
+    producers,
+    prune,
+    replace_nodes,
+)
+from edgeseg.types import Array
+
+WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1}
+"""The axis of the output channels in the weight of each op that is quantised."""
+
+LEVELS = 127
+SMALLEST_SCALE = 1e-8
+
+
+def activation_tensors(core: ModelProto, *, keep: Sequence[str] = ()) -> list[str]:
+    """The tensors that need a range, in the order of the graph.
+
+    `keep` are patterns of node names that stay float, such as `*classifier*`.
+    """
+    return list(dict.fromkeys(name for name, _, _ in _sites(core, keep)))
+
+
+def quantized(
+    core: ModelProto, amax: Mapping[str, float], *, keep: Sequence[str] = ()
+) -> ModelProto:
+    """A copy of `core` with Q/DQ on the inputs of its weighted layers and on residual branches.
+
+    Raises:
+        BuildError: a tensor without a usable range.
+    """
+    model = ModelProto()
+    model.CopyFrom(core)
+    weights = constants(model)
+    sites = {(node, index): name for name, node, index in _sites(core, keep)}
+    made: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for index, name in enumerate(list(node.input)):
+            if (node.name, index) in sites:
+                if name not in made:
+                    made[name] = _activation_pair(model, name, amax)
+                node.input[index] = f"{name}_dq"
+            elif index == 1 and (node.name, 0) in sites and node.op_type in WEIGHT_AXIS:
+                axis = WEIGHT_AXIS[node.op_type]
+                if name not in made:
+                    made[name] = [_weight_dq(model, name, weights[name], axis)]
+                node.input[1] = f"{name}_dq"
+    _insert_after_producers(model, made)
+    prune(model)
+    return model
+
+
+def quantization_hash(model: ModelProto) -> str:
+    """SHA-256 of what was decided: Q/DQ positions, scales and integer weights, in any dialect."""
+    values = constants(model)
+    digest = hashlib.sha256()
+    for node in model.graph.node:
+        if node.op_type not in {"QuantizeLinear", "DequantizeLinear"}:
+            continue
+        digest.update(f"{node.op_type} {node.input[0]} {node.output[0]}".encode())
+        digest.update(values[node.input[1]].astype(np.float32).tobytes())
+        if node.input[0] in values:
+            digest.update(values[node.input[0]].tobytes())
+    return digest.hexdigest()
+
+
+def _sites(core: ModelProto, keep: Sequence[str]) -> list[tuple[str, str, int]]:
+    """(tensor, node name, input index) of each activation that gets a Q/DQ pair."""
+    weights, made_by, read_by = constants(core), producers(core), consumers(core)
+    sites = []
+    for node in core.graph.node:
+        if any(fnmatch.fnmatch(node.name, pattern) for pattern in keep):
+            continue
+        if node.op_type in WEIGHT_AXIS and node.input[1] in weights:
+            if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
+                continue  # TensorRT has no INT8 kernel for it
+            sites.append((node.input[0], node.name, 0))
+        elif node.op_type == "Add" and not any(name in weights for name in node.input):
+            residual = _residual_index(node, made_by, read_by)
+            if residual is not None:
+                sites.append((node.input[residual], node.name, residual))
+    return sites
+
+
+def _residual_index(
+    node: NodeProto, made_by: Mapping[str, NodeProto], read_by: Mapping[str, list[NodeProto]]
+) -> int | None:
+    """Which input of an Add is the residual: the other one comes straight from a convolution.
+
+    None where neither does: then there is no kernel for the Add to be fused into.
+    """
+    from_conv = [
+        name in made_by and made_by[name].op_type in WEIGHT_AXIS and len(read_by[name]) == 1
+        for name in node.input
+    ]
+    if all(from_conv):  # a projected shortcut: the later convolution takes the Add in
+        order = list(made_by)
+        return int(order.index(node.input[0]) > order.index(node.input[1]))
+    return from_conv.index(False) if any(from_conv) else None
+
+
+def _activation_pair(model: ModelProto, name: str, amax: Mapping[str, float]) -> list[NodeProto]:
+    value = amax.get(name)
+    if value is None or not np.isfinite(value) or value < 0:
+        raise BuildError(
+            f"the tensor {name!r} has no usable range (got {value})",
+            fix="calibrate this graph again: remove its ranges.json",
+        )
+    scale, zero = f"{name}_scale", f"{name}_zero"
+    step = np.float32(max(value / LEVELS, SMALLEST_SCALE))
+    model.graph.initializer.extend(
+        [initializer(scale, np.asarray(step)), initializer(zero, np.zeros((), np.int8))]
+    )
+    quantize, dequantize = f"{name}_q", f"{name}_dq"
+    return [
+        helper.make_node("QuantizeLinear", [name, scale, zero], [quantize], name=quantize),
+        helper.make_node(
+            "DequantizeLinear", [quantize, scale, zero], [dequantize], name=dequantize
+        ),
+    ]
+
+
+def _weight_dq(model: ModelProto, name: str, weight: Array, axis: int) -> NodeProto:
+    values = np.asarray(weight, np.float32)
+    others = tuple(other for other in range(values.ndim) if other != axis)
+    scales = np.maximum(np.abs(values).max(others) / LEVELS, SMALLEST_SCALE).astype(np.float32)
+    shape = [-1 if dim == axis else 1 for dim in range(values.ndim)]
+    integers = np.clip(np.rint(values / scales.reshape(shape)), -LEVELS, LEVELS).astype(np.int8)
+    stored, scale, zero = f"{name}_s8", f"{name}_scale", f"{name}_zero"
+    model.graph.initializer.extend(
+        [
+            initializer(stored, integers),
+            initializer(scale, scales),
+            initializer(zero, np.zeros(scales.shape, np.int8)),
+        ]
+    )
+    return helper.make_node(
+        "DequantizeLinear", [stored, scale, zero], [f"{name}_dq"], name=f"{name}_dq", axis=axis
+    )
+
+
+def _insert_after_producers(model: ModelProto, made: Mapping[str, list[NodeProto]]) -> None:
+    written = {name for node in model.graph.node for name in node.output}
+    nodes = [node for name, pair in made.items() if name not in written for node in pair]
+    for node in model.graph.node:
+        nodes.append(node)
+        for name in node.output:
+            nodes.extend(made.get(name, []))
+    replace_nodes(model, nodes)

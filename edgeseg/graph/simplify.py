@@ -1,0 +1,188 @@
+"""The core: `pixels` float32 (1, 3, H, W) in, `logits` (1, C, h, w) out, fixed size, opset 17."""
+
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnxsim
+from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
+
+from edgeseg.errors import BuildError, InputFileError
+from edgeseg.graph.load import ImageInput, image_input
+from edgeseg.graph.nodes import (
+    OPSET,
+    attribute,
+    constants,
+    hoist_constants,
+    initializer,
+    prune,
+    tensor_shape,
+)
+from edgeseg.types import Size
+
+Output = Literal["logits", "softmax", "sigmoid"]
+
+AXES_AS_INPUT = frozenset(
+    {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"}
+)
+"""Reductions whose axes became an input with opset 18."""
+
+RESIZE_SINCE_18 = frozenset({"antialias", "axes", "keep_aspect_ratio_policy"})
+
+
+def fixed_core(model: ModelProto, size: Size, *, output: Output = "logits") -> ModelProto:
+    """`model` (from torch or from a stranger) as a simplified core for pictures of `size`.
+
+    Raises:
+        InputFileError: no picture input, another fixed size, or an output that is no score map.
+        BuildError: the graph cannot be simplified or brought to opset 17.
+    """
+    source = image_input(model)
+    if source.size is not None and source.size != size:
+        raise InputFileError(
+            f"the network takes pictures of {source.size}, not {size}",
+            fix=f"--size {source.size}, or export it with open height and width",
+        )
+    shape = [1, 3, *size] if source.layout == "nchw" else [1, *size, 3]
+    if not any(entry.domain in {"", "ai.onnx"} for entry in model.opset_import):
+        raise InputFileError("the graph uses no standard ONNX operator", fix="export it again")
+    simple = _simplified(_at_opset(model, minimum=OPSET), source.name, shape)
+    simple = _at_opset(simple, minimum=OPSET, maximum=OPSET)
+    core = _with_core_names(simple, source, size, output)
+    onnx.checker.check_model(core, full_check=True)
+    return core
+
+
+def opset_of(model: ModelProto) -> int:
+    """The version of the standard operators that `model` uses."""
+    return next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+
+
+def _simplified(model: ModelProto, name: str, shape: list[int]) -> ModelProto:
+    try:
+        # Its own check compares random noise by absolute error; `build` compares real pictures.
+        simple, _ = onnxsim.simplify(model, check_n=0, overwrite_input_shapes={name: shape})
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        raise BuildError(
+            f"onnxsim cannot simplify the graph: {error}", fix="check the graph in ONNX Runtime"
+        ) from error
+    result: ModelProto = simple
+    hoist_constants(result)
+    return result
+
+
+def _at_opset(model: ModelProto, *, minimum: int, maximum: int | None = None) -> ModelProto:
+    """`model` with its opset raised to `minimum`, or lowered to `maximum`."""
+    have = opset_of(model)
+    if have < minimum:
+        try:
+            return version_converter.convert_version(model, minimum)
+        except (RuntimeError, ValueError) as error:
+            raise BuildError(
+                f"the graph cannot be raised from opset {have} to {minimum}: {error}",
+                fix=f"export the network with opset {minimum}",
+            ) from error
+    if maximum is not None and have > maximum:
+        return _lowered(model, maximum)
+    return model
+
+
+def _lowered(model: ModelProto, opset: int) -> ModelProto:
+    """`model` (opset 18 and later) with the forms that opset 17 has."""
+    lowered = ModelProto()
+    lowered.CopyFrom(model)
+    values = constants(lowered)
+    for node in lowered.graph.node:
+        if node.op_type in AXES_AS_INPUT and len(node.input) == 2:
+            if (axes := node.input.pop()) and axes in values:
+                kept = [item for item in node.attribute if item.name == "keepdims"]
+                del node.attribute[:]
+                node.attribute.extend(kept)
+                node.attribute.append(helper.make_attribute("axes", values[axes].tolist()))
+        elif node.op_type == "Resize":
+            kept = [item for item in node.attribute if item.name not in RESIZE_SINCE_18]
+            if attribute(node, "antialias", 0):
+                raise BuildError("an antialiased Resize has no form in opset 17", fix="turn it off")
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    prune(lowered)
+    for entry in lowered.opset_import:
+        if entry.domain in {"", "ai.onnx"}:
+            entry.version = opset
+    lowered.ir_version = 8
+    try:
+        onnx.checker.check_model(lowered, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BuildError(
+            f"the graph uses operators newer than opset {opset}: {error}",
+            fix=f"export the network with opset {opset}",
+        ) from error
+    return lowered
+
+
+def _with_core_names(
+    model: ModelProto, source: ImageInput, size: Size, output: Output
+) -> ModelProto:
+    """`model` in NCHW with the names `pixels` and `logits`."""
+    graph = model.graph
+    score = _score_map(model)
+    nodes: list[NodeProto] = list(graph.node)
+    shape = [dim for dim in tensor_shape(score) if isinstance(dim, int)]
+    score_is_nhwc = _is_nhwc(shape, size, source)
+    taken = {name for node in nodes for name in (*node.input, *node.output)} - {
+        source.name, score.name
+    }  # fmt: skip
+    if taken & {"pixels", "logits"}:  # a stranger's own names: make room
+        nodes = [
+            _renamed(node, {name: f"own_{name}" for name in ("pixels", "logits")}) for node in nodes
+        ]
+    entry, last = "pixels", score.name
+    if source.layout == "nhwc":
+        nodes.insert(
+            0, helper.make_node("Transpose", ["pixels"], ["pixels_nhwc"], perm=[0, 2, 3, 1])
+        )
+        entry = "pixels_nhwc"
+    nodes = [_renamed(node, {source.name: entry}) for node in nodes]
+    if score_is_nhwc:
+        nodes.append(helper.make_node("Transpose", [last], ["scores_nchw"], perm=[0, 3, 1, 2]))
+        shape, last = [shape[0], shape[3], shape[1], shape[2]], "scores_nchw"
+    if output == "sigmoid" and shape[1] == 1:
+        graph.initializer.append(initializer("sigmoid_one", np.ones((), np.float32)))
+        nodes.append(helper.make_node("Sub", ["sigmoid_one", last], ["background"]))
+        nodes.append(helper.make_node("Concat", ["background", last], ["two_classes"], axis=1))
+        shape, last = [shape[0], 2, *shape[2:]], "two_classes"
+    nodes = [_renamed(node, {last: "logits"}) for node in nodes]
+    del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, *size]))
+    graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
+    for index, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    return model
+
+
+def _score_map(model: ModelProto) -> onnx.ValueInfoProto:
+    for value in model.graph.output:
+        shape = tensor_shape(value)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT and len(shape) == 4:
+            return value
+    raise InputFileError(
+        "the graph has no float32 output (N, C, h, w) or (N, h, w, C) with a score per class",
+        fix="export the network without its ArgMax, up to the scores",
+    )
+
+
+def _is_nhwc(shape: list[int], size: Size, source: ImageInput) -> bool:
+    """Whether scores of `shape` end with the classes: the side that fits the picture decides."""
+    aspect = size.width / size.height
+    as_nchw = abs(shape[3] / shape[2] / aspect - 1)
+    as_nhwc = abs(shape[2] / shape[1] / aspect - 1)
+    return as_nhwc < as_nchw if as_nhwc != as_nchw else source.layout == "nhwc"
+
+
+def _renamed(node: NodeProto, names: dict[str, str]) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = [names.get(name, name) for name in node.input]
+    copy.output[:] = [names.get(name, name) for name in node.output]
+    return copy

@@ -1,0 +1,96 @@
+"""Holding activations that are never negative as U8: what a CPU wants, bit for bit the same."""
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, load_model_from_string
+
+from edgeseg.graph.nodes import (
+    constants,
+    consumers,
+    initializer,
+    producers,
+    prune,
+    replace_nodes,
+)
+from edgeseg.types import Array
+
+KEEPS_SIGN = frozenset(
+    {"MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Concat", "Expand", "Reshape",
+     "Transpose", "ReduceMean", "Identity"}
+)  # fmt: skip
+
+
+def unsigned_where_never_negative(model: ModelProto) -> ModelProto:
+    """A copy of a Q/DQ graph whose never-negative activations are U8 with the same scale.
+
+    S8 saturates at 127 scales and U8 would not, so such a tensor is first clipped there; as part
+    of the activation that made it, where nothing else reads it. The outputs keep every bit.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    values, made_by, read_by = constants(copy), producers(copy), consumers(copy)
+    inserted: dict[str, NodeProto] = {}
+    for node in copy.graph.node:
+        if node.op_type != "QuantizeLinear" or values[node.input[2]].dtype != np.int8:
+            continue
+        source = node.input[0]
+        if not _never_negative(source, made_by, values):
+            continue
+        readers = read_by[node.output[0]]
+        if any(reader.op_type != "DequantizeLinear" for reader in readers):
+            continue
+        zero = f"{source}_zero_u8"
+        copy.graph.initializer.append(initializer(zero, np.zeros((), np.uint8)))
+        low, high = f"{source}_low", f"{source}_high"
+        top = np.float32(127) * values[node.input[1]]
+        copy.graph.initializer.extend(
+            [initializer(low, np.zeros((), np.float32)), initializer(high, np.asarray(top))]
+        )
+        maker = made_by.get(source)
+        if maker is not None and maker.op_type in {"Relu", "Clip"} and read_by[source] == [node]:
+            _clip_in_place(maker, low, high, values, top)
+        else:
+            clipped = f"{source}_clipped"
+            inserted[node.name] = helper.make_node(
+                "Clip", [source, low, high], [clipped], name=clipped
+            )
+            node.input[0] = clipped
+        for changed in (node, *readers):
+            changed.input[2] = zero
+    nodes: list[NodeProto] = []
+    for node in copy.graph.node:
+        if node.name in inserted:
+            nodes.append(inserted[node.name])
+        nodes.append(node)
+    replace_nodes(copy, nodes)
+    prune(copy)
+    return copy
+
+
+def _clip_in_place(
+    maker: NodeProto, low: str, high: str, values: dict[str, Array], top: np.float32
+) -> None:
+    """Make the Relu or Clip `maker` end at `top`, unless it ends lower already."""
+    if maker.op_type == "Clip" and len(maker.input) > 2 and values[maker.input[2]] <= top:
+        return
+    maker.op_type = "Clip"
+    maker.input[:] = [maker.input[0], low, high]
+    del maker.attribute[:]
+
+
+def _never_negative(name: str, made_by: dict[str, NodeProto], values: dict[str, Array]) -> bool:
+    node = made_by.get(name)
+    if node is None:
+        return False
+    if node.op_type in {"Relu", "Sigmoid", "Softmax"}:
+        return True
+    if node.op_type == "Clip":
+        return len(node.input) > 1 and node.input[1] in values and values[node.input[1]].min() >= 0
+    if node.op_type in KEEPS_SIGN:
+        sources = node.input if node.op_type == "Concat" else node.input[:1]
+        return all(_never_negative(source, made_by, values) for source in sources)
+    return False
+
+
+def unsigned_bytes(graph: bytes) -> bytes:
+    """`unsigned_where_never_negative` of a serialised graph, serialised."""
+    return bytes(unsigned_where_never_negative(load_model_from_string(graph)).SerializeToString())
