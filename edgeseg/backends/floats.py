@@ -1,0 +1,63 @@
+"""Running any float graph on a CPU, with named arrays in and out: for calibration and checks."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from edgeseg.errors import MissingPackage
+from edgeseg.types import Array
+
+RunGraph: TypeAlias = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+def float_runner(model: bytes) -> RunGraph:
+    """A function that runs the serialised ONNX `model` in float32, on OpenVINO or ONNX Runtime.
+
+    The arrays that it returns are valid until its next call.
+
+    Raises:
+        MissingPackage: neither is installed.
+    """
+    for make in (_openvino_runner, _onnxruntime_runner):
+        try:
+            return make(model)
+        except ImportError:
+            continue
+    raise MissingPackage(
+        "running a float graph needs OpenVINO or ONNX Runtime; neither is installed",
+        fix="pip install 'edgeseg[openvino]' or 'edgeseg[ort]'",
+    )
+
+
+def _openvino_runner(model: bytes) -> RunGraph:
+    from openvino import Core
+
+    core = Core()
+    config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(core.read_model(model), "CPU", config)
+    request = compiled.create_infer_request()
+    names = [output.any_name for output in compiled.outputs]
+
+    def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        request.infer(dict(feeds))
+        return {
+            name: np.asarray(request.get_output_tensor(index).data)
+            for index, name in enumerate(names)
+        }
+
+    return run
+
+
+def _onnxruntime_runner(model: bytes) -> RunGraph:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    return run

@@ -1,0 +1,102 @@
+"""ONNX Runtime on a CPU: the portable reference. The whole frame graph, and nothing beside it."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from edgeseg.backends.plans import spec
+from edgeseg.errors import BuildError, EngineMismatch
+from edgeseg.types import Array, CompileOptions, OnProgress, Precision, Slot
+
+PRECISIONS = frozenset({Precision.FP32, Precision.INT8})
+WANTS_UNSIGNED = True
+NOTE = "the whole frame graph in ONNX Runtime, whose INT8 kernels for symmetric S8 are slow"
+
+
+def fingerprint() -> dict[str, str]:
+    """What a plan is tied to: nothing but the version that checked it, since it is the graph."""
+    return {"backend": "onnxruntime", "version": ort.__version__}
+
+
+def compile(  # noqa: A001 - the name of the contract
+    graph: Path, options: CompileOptions, on_progress: OnProgress | None = None
+) -> bytes:
+    """The plan is the graph; it is loaded once to see that ONNX Runtime takes it.
+
+    Raises:
+        BuildError: ONNX Runtime refuses the graph.
+    """
+    del options
+    if on_progress:
+        on_progress("check in ONNX Runtime", 0, 1)
+    plan = graph.read_bytes()
+    try:
+        _session(plan, threads=1)
+    except Exception as error:  # its exceptions share no base class but Exception  # noqa: BLE001
+        raise BuildError(
+            f"ONNX Runtime {ort.__version__} cannot load {graph.name}: {error}",
+            fix="report the graph",
+        ) from error
+    if on_progress:
+        on_progress("check in ONNX Runtime", 1, 1)
+    return plan
+
+
+def load(
+    plan: bytes, device: int = 0, *, workers: int = 1, threads: int | None = None
+) -> "OnnxRuntimeRunner":
+    """The runner of `plan`; its `workers` share `threads` threads (None: all cores)."""
+    del device  # there is one CPU
+    total = threads or 0
+    try:
+        session = _session(plan, threads=1 if workers > 1 else total)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise EngineMismatch(
+            f"ONNX Runtime does not take this plan: {error}", fix="build the engine again"
+        ) from error
+    return OnnxRuntimeRunner(session)
+
+
+class OnnxRuntimeRunner:
+    """A session that is bound to the slots' own memory."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session: ort.InferenceSession | None = session
+        self.inputs = {v.name: spec(v.name, v.shape) for v in session.get_inputs()}
+        self.outputs = {v.name: spec(v.name, v.shape) for v in session.get_outputs()}
+
+    def launch(self, slot: Slot) -> None:
+        """Run on `slot`; synchronous, and safe from several threads with a slot each."""
+        assert self._session is not None
+        if slot.bound is None:
+            slot.bound = _bound(self._session, slot)
+        start = time.perf_counter()
+        self._session.run_with_iobinding(slot.bound)
+        slot.stages_ms["infer"] = 1e3 * (time.perf_counter() - start)
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+
+def _bound(session: ort.InferenceSession, slot: Slot) -> ort.IOBinding:
+    binding = session.io_binding()
+    for name, array in slot.inputs.items():
+        binding.bind_ortvalue_input(name, _shared(array))
+    for name, array in slot.outputs.items():
+        binding.bind_ortvalue_output(name, _shared(array))
+    return binding
+
+
+def _shared(array: Array) -> ort.OrtValue:
+    value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    return value
+
+
+def _session(plan: bytes, *, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return ort.InferenceSession(plan, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,152 @@
+"""OpenVINO on a CPU: head and network in its graph, the tail as a running maximum beside it."""
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import Core, Model, Tensor
+
+from edgeseg.backends.plans import packed, spec, unpacked
+from edgeseg.backends.tail import LabelsFromLogits
+from edgeseg.errors import BuildError, EngineMismatch
+from edgeseg.types import CompileOptions, OnProgress, Precision, Size, Slot
+
+PRECISIONS = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+WANTS_UNSIGNED = True
+NOTE = "head and network in OpenVINO, upsampling and ArgMax as a running maximum in OpenCV"
+
+# OpenVINO's own default on a CPU with AMX is bf16, which moves masks without saying so.
+HINTS = {Precision.FP32: "f32", Precision.FP16: "f16", Precision.INT8: "f32"}
+
+
+def fingerprint() -> dict[str, str]:
+    """What a plan is tied to: the OpenVINO version and the CPU's instruction sets."""
+    core = Core()
+    return {
+        "backend": "openvino",
+        "version": ov.get_version(),
+        "cpu": str(core.get_property("CPU", "FULL_DEVICE_NAME")),
+        "capabilities": " ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+    }
+
+
+def compile(  # noqa: A001 - the name of the contract
+    graph: Path, options: CompileOptions, on_progress: OnProgress | None = None
+) -> bytes:
+    """The plan of a frame graph: its network as OpenVINO's own blob, cut before the upsampling.
+
+    Raises:
+        BuildError: OpenVINO refuses the graph.
+    """
+    if on_progress:
+        on_progress("compile for OpenVINO", 0, 1)
+    core = Core()
+    try:
+        whole = core.read_model(graph)
+        mask = whole.output("labels").shape
+        network = _cut_at(whole, "logits")
+        compiled = core.compile_model(network, "CPU", _config(HINTS[options.precision], 1, 1))
+        blob = io.BytesIO()
+        compiled.export_model(blob)
+    except RuntimeError as error:
+        raise BuildError(
+            f"OpenVINO {ov.get_version()} cannot compile {graph.name}: {_last_line(error)}",
+            fix="build with --backend onnxruntime, and report the graph",
+        ) from error
+    if on_progress:
+        on_progress("compile for OpenVINO", 1, 1)
+    header = {
+        "frame": list(whole.input("frame").shape),
+        "labels": list(mask),
+        "hint": HINTS[options.precision],
+    }
+    return packed(header, blob.getvalue())
+
+
+def load(
+    plan: bytes, device: int = 0, *, workers: int = 1, threads: int | None = None
+) -> "OpenVINORunner":
+    """The runner of `plan` for `workers` frames at once, over `threads` threads (None: all cores).
+
+    Raises:
+        EngineMismatch: OpenVINO does not take the blob.
+    """
+    del device  # there is one CPU
+    header, blob = unpacked(plan)
+    core = Core()
+    total = threads or int(core.get_property("CPU", "RANGE_FOR_STREAMS")[1])
+    config = _config(str(header["hint"]), workers, max(total, workers))
+    try:
+        compiled = core.import_model(io.BytesIO(blob), "CPU", config)
+    except RuntimeError as error:
+        raise EngineMismatch(
+            f"OpenVINO does not take this plan: {_last_line(error)}", fix="build the engine again"
+        ) from error
+    return OpenVINORunner(compiled, header)
+
+
+class OpenVINORunner:
+    """An OpenVINO network whose requests are bound to the slots' own memory."""
+
+    def __init__(self, compiled: Any, header: dict[str, Any]) -> None:
+        self._compiled = compiled
+        self.inputs = {"frame": spec("frame", header["frame"])}
+        self.outputs = {"labels": spec("labels", header["labels"])}
+
+    def launch(self, slot: Slot) -> None:
+        """Run on `slot`; synchronous, and safe from several threads with a slot each."""
+        if slot.bound is None:
+            slot.bound = _Bound(self._compiled, slot)
+        assert isinstance(slot.bound, _Bound)
+        slot.bound.run(slot)
+
+    def close(self) -> None:
+        """Free the network; slots that were bound keep their requests until they go."""
+        self._compiled = None
+
+
+class _Bound:
+    """The request of one slot: its input is the slot's memory, its logits are its own."""
+
+    def __init__(self, compiled: Any, slot: Slot) -> None:
+        self.request = compiled.create_infer_request()
+        self.request.set_input_tensor(Tensor(slot.inputs["frame"], shared_memory=True))
+        shape = list(compiled.output(0).shape)
+        self.logits = np.empty(shape, np.float32)
+        self.request.set_output_tensor(Tensor(self.logits, shared_memory=True))
+        height, width = slot.labels.shape
+        self.tail = LabelsFromLogits(Size(height, width))
+
+    def run(self, slot: Slot) -> None:
+        start = time.perf_counter()
+        self.request.infer()
+        middle = time.perf_counter()
+        self.tail(self.logits[0], slot.labels)
+        slot.stages_ms["infer"] = 1e3 * (middle - start)
+        slot.stages_ms["post"] = 1e3 * (time.perf_counter() - middle)
+
+
+def _cut_at(model: Model, tensor: str) -> Model:
+    for node in model.get_ordered_ops():
+        for output in node.outputs():
+            if tensor in output.get_names():
+                return Model([output], model.get_parameters(), "core")
+    raise BuildError(f"the graph has no tensor {tensor!r}", fix="build the engine again")
+
+
+def _config(hint: str, streams: int, threads: int) -> dict[str, Any]:
+    return {
+        "INFERENCE_PRECISION_HINT": hint,
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": threads,
+        # Pinned threads would share one core with whatever else the frame loop runs.
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"
