@@ -11,6 +11,10 @@ MODELS = {
     "deeplabv3plus-mobilenetv2": "edgeseg.zoo.deeplabv3plus:deeplabv3plus_mobilenetv2",
 }
 
+PAPERS = {
+    "deeplabv3plus-mobilenetv2": "DeepLab v3+ (Chen et al. 2018), MobileNetV2, output stride 16",
+}
+
 
 def build_network(name: str, *, classes: int, seed: int = 0, **variant: Any) -> "nn.Module":
     """The network `name` with random weights drawn from `seed`.

@@ -1,0 +1,322 @@
+"""An opened engine: a checked folder, a loaded plan, and the slots that frames live in."""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+import numpy as np
+
+from edgeseg.backends import BACKENDS, backend, why_not
+from edgeseg.errors import EngineMismatch, OutputError, UsageError
+from edgeseg.files import write_whole
+from edgeseg.manifest import Manifest, read_manifest
+from edgeseg.tables import known, needs
+from edgeseg.types import (
+    CompileOptions,
+    Labels,
+    PixelFormat,
+    Pixels,
+    Precision,
+    Runner,
+    Size,
+    Slot,
+    TensorSpec,
+)
+
+GRAPH = "graph.onnx"
+ALIGNMENT = 64
+"""Bytes; what vector loads and device mappings like."""
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """A network that takes camera frames and gives class ids. Owns its slots; close it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        runner: Runner,
+        *,
+        backend_name: str,
+        workers: int,
+        threads: int | None,
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.labels: Labels = manifest.to_labels()
+        self.backend_name = backend_name
+        self.workers = workers
+        self._threads = threads
+        self._runner = runner
+        self._slot: Slot | None = None
+        self._other_size: Engine | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        backend_name: str = "auto",
+        workers: int = 1,
+        threads: int | None = None,
+    ) -> "Engine":
+        """The engine in `folder`, ready for `workers` frames at once over `threads` threads.
+
+        Raises:
+            EngineMismatch: the folder was altered, or no plan in it fits this machine.
+            MissingPackage: the plan's backend is not installed.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        check_files(folder, manifest)
+        name = _chosen(manifest, backend_name, folder)
+        plan = manifest.plans[name]
+        module = backend(name)
+        check_fingerprint(plan.fingerprint, module.fingerprint(), folder, name)
+        runner = module.load((folder / plan.file).read_bytes(), workers=workers, threads=threads)
+        return cls(folder, manifest, runner, backend_name=name, workers=workers, threads=threads)
+
+    @classmethod
+    def without_plan(cls, folder: Path) -> "Engine":
+        """The engine in a folder that was built `until graph`: it describes itself, no more."""
+        return cls(
+            folder, read_manifest(folder), NoRunner(), backend_name="none", workers=1, threads=None
+        )
+
+    @property
+    def frame_size(self) -> Size:
+        """(height, width) of the frames that this engine takes."""
+        return self.manifest.frame_size
+
+    def new_slot(self) -> Slot:
+        """Memory for one more frame in flight; allocate slots before the loop, not in it."""
+        inputs = {name: aligned(spec.shape) for name, spec in self._runner.inputs.items()}
+        outputs = {name: aligned(spec.shape) for name, spec in self._runner.outputs.items()}
+        return Slot(
+            inputs=inputs,
+            outputs=outputs,
+            pixels=inputs["frame"][0],
+            labels=outputs["labels"][0],
+        )
+
+    def launch(self, slot: Slot) -> None:
+        """Run on what lies in `slot.pixels`; the ids are in `slot.labels` afterwards."""
+        self._runner.launch(slot)
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """Class ids uint8 (H, W) of one RGB picture uint8 (H, W, 3); a fresh array each time.
+
+        Raises:
+            UsageError: `image` is no such array.
+            EngineMismatch: its size is another one, and the backend cannot be made to take it.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise UsageError(
+                f"an engine takes uint8 (H, W, 3) RGB, got {image.dtype} {image.shape}",
+                fix="convert the picture, for example with cv2.cvtColor",
+            )
+        size = Size(*image.shape[:2])
+        if size != self.frame_size:
+            if self._other_size is None or self._other_size.frame_size != size:
+                if self._other_size is not None:
+                    self._other_size.close()
+                self._other_size = self.at(size)
+            return self._other_size(image)
+        if self._slot is None:
+            self._slot = self.new_slot()
+        write_rgb(image, self._slot.pixels, self.manifest.frame_format)
+        self.launch(self._slot)
+        return self._slot.labels.copy()
+
+    def at(self, size: Size, *, workers: int | None = None, threads: int | None = None) -> "Engine":
+        """The same network for frames of `size`, for `workers` at once; None keeps what is.
+
+        For another size head and tail are made anew, and the plan is kept in the folder for the
+        next time. What the manifest says was measured was measured at the engine's own size.
+
+        Raises:
+            EngineMismatch: the backend cannot take another size (TensorRT).
+        """
+        manifest, folder = self.manifest, self.folder
+        if size == self.frame_size:
+            plan = (folder / manifest.plans[self.backend_name].file).read_bytes()
+        elif self.backend_name == "tensorrt":
+            raise EngineMismatch(
+                f"{folder} was built for {self.frame_size} frames, not {size}",
+                fix=f"edgeseg build {folder / 'recipe.toml'} --frame {size}",
+            )
+        else:
+            log.info("making head and tail of %s anew for %s frames", folder, size)
+            manifest = manifest.model_copy(update={"frame": str(size)})
+            plan = self._plan_at(size, manifest)
+        workers, threads = workers or self.workers, threads or self._threads
+        runner = backend(self.backend_name).load(plan, workers=workers, threads=threads)
+        return Engine(
+            folder,
+            manifest,
+            runner,
+            backend_name=self.backend_name,
+            workers=workers,
+            threads=threads,
+        )
+
+    def _plan_at(self, size: Size, manifest: Manifest) -> bytes:
+        """The plan for another size, from the folder's cache or compiled and put there."""
+        plan = self.manifest.plans[self.backend_name]
+        key = hashlib.sha256(
+            f"{self.manifest.files[plan.file]} {sorted(plan.fingerprint.items())}".encode()
+        ).hexdigest()[:16]
+        cached = self.folder / "cache" / f"{plan.file}.{size}.{key}"
+        if cached.is_file():
+            digest, _, body = cached.read_bytes().partition(b"\n")
+            if digest.decode(errors="replace") == hashlib.sha256(body).hexdigest():
+                return body
+        module = backend(self.backend_name)
+        with needs("graph"):
+            from edgeseg.graph.reframe import reframed
+
+        graph = reframed(self.folder / GRAPH, manifest)
+        body = compiled(module, graph, self.manifest.precision)
+        try:
+            write_whole(cached, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        except OutputError as error:
+            log.warning("the plan for %s frames is not kept: %s", size, error.problem)
+        return body
+
+    def close(self) -> None:
+        """Free the network; closing twice is fine."""
+        self._runner.close()
+        if self._other_size is not None:
+            self._other_size.close()
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class NoRunner:
+    """Stands where a plan is still to be compiled."""
+
+    inputs: Mapping[str, TensorSpec] = {}
+    outputs: Mapping[str, TensorSpec] = {}
+
+    def launch(self, slot: Slot) -> None:
+        """Refuse: nothing was compiled."""
+        del slot
+        raise EngineMismatch(
+            "this engine has no plan yet", fix="edgeseg build FOLDER --backend auto"
+        )
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def compiled(module: ModuleType, graph: bytes, precision: Precision) -> bytes:
+    """The plan that the backend `module` makes of a serialised frame graph."""
+    if module.WANTS_UNSIGNED:
+        with needs("graph"):
+            from edgeseg.graph.unsigned import unsigned_bytes
+
+        graph = unsigned_bytes(graph)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / GRAPH
+        path.write_bytes(graph)
+        plan: bytes = module.compile(path, CompileOptions(precision=precision))
+    return plan
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Compare every file of the folder with its hash.
+
+    Raises:
+        EngineMismatch: a file is missing or was altered.
+    """
+    for name, digest in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise EngineMismatch(f"{path} is missing", fix=_rebuild(folder))
+        if file_hash(path) != digest:
+            raise EngineMismatch(
+                f"{path} was altered after the build: its hash is not the manifest's",
+                fix=_rebuild(folder),
+            )
+
+
+def check_fingerprint(built: dict[str, str], here: dict[str, str], folder: Path, name: str) -> None:
+    """Refuse a plan of another machine or version.
+
+    Raises:
+        EngineMismatch: with a table of what differs.
+    """
+    different = [key for key in built if built[key] != here.get(key)]
+    if not different:
+        return
+    rows = "\n".join(
+        f"  {key:<14} built for {built[key]!r}, found {here.get(key)!r}" for key in different
+    )
+    raise EngineMismatch(
+        f"the {name} plan in {folder} does not fit this machine:\n{rows}",
+        fix=f"edgeseg build {folder} --backend {name}",
+    )
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of the file at `path`."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def aligned(shape: tuple[int, ...]) -> Pixels:
+    """Zeroed uint8 memory of `shape`, on a 64-byte border."""
+    count = int(np.prod(shape))
+    raw = np.zeros(count + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count].reshape(shape)
+
+
+def write_rgb(image: Pixels, pixels: Pixels, pixel_format: PixelFormat) -> None:
+    """Write an RGB picture into `pixels` in the engine's own format."""
+    if pixel_format is PixelFormat.RGB8:
+        np.copyto(pixels, image)
+        return
+    with needs("video"):
+        from edgeseg.video.pixels import FromRgb
+    FromRgb(pixel_format, Size(*image.shape[:2])).write(image, pixels)
+
+
+def _chosen(manifest: Manifest, name: str, folder: Path) -> str:
+    if name != "auto":
+        known(BACKENDS, name, kind="backend")
+        if name not in manifest.plans:
+            raise EngineMismatch(
+                f"{folder} holds no {name} plan, only: {', '.join(manifest.plans) or 'none'}",
+                fix=f"edgeseg build {folder} --backend {name}",
+            )
+        return name
+    for candidate in BACKENDS:
+        if candidate in manifest.plans and why_not(candidate) is None:
+            return candidate
+    reasons = "; ".join(f"{plan}: {why_not(plan)}" for plan in manifest.plans)
+    raise EngineMismatch(
+        f"no plan in {folder} can run here ({reasons or 'it holds none'})",
+        fix=f"edgeseg build {folder} --backend auto",
+    )
+
+
+def _rebuild(folder: Path) -> str:
+    return f"edgeseg build {folder / 'recipe.toml'} -o {folder}"

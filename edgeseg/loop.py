@@ -1,0 +1,150 @@
+"""The frame loop: workers that each take a whole frame, results in the order of the source.
+
+On a CPU this beats a pipeline of stages: a stage waits for the slowest, a worker for nobody. All
+memory of a frame's size is allocated before the first frame.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from edgeseg.engine import Engine
+from edgeseg.types import FrameTime, Pixels, Slot, Source
+
+Draw = Callable[[Slot], Pixels]
+"""Draws the frame in a slot into memory of its own; one for each slot."""
+
+
+@dataclass(kw_only=True)
+class Result:
+    """One segmented frame. Its arrays are the slot's own: copy what is to outlive the iteration."""
+
+    index: int
+    labels: Pixels
+    """uint8 (H, W), class ids."""
+    pixels: Pixels
+    """The frame as the engine got it, in its own pixel format."""
+    time: FrameTime
+    age_ms: float
+    """From the moment the source had the frame to the moment its labels were there."""
+    picture: Pixels | None
+    """The drawn frame uint8 (H, W, 3) RGB, if anything shows it."""
+    stages_ms: dict[str, float]
+
+
+class FrameLoop:
+    """Runs `engine` over `source`; iterate over `results()`, then `stop()`.
+
+    There is one slot more than there are workers, so that all of them work while the consumer
+    holds a result.
+    """
+
+    def __init__(self, engine: Engine, source: Source, draws: list[Draw] | None) -> None:
+        self._engine, self._source = engine, source
+        slots = [engine.new_slot() for _ in range(slot_count(engine.workers))]
+        self._draw_of = dict(zip(map(id, slots), draws, strict=True)) if draws else {}
+        self._free: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
+        for slot in slots:
+            self._free.put(slot)
+        self._reading = threading.Lock()
+        self._ready = threading.Condition()
+        self._done: dict[int, tuple[Slot, Result]] = {}
+        self._next_read = 0
+        self._ended = False
+        self._failure: BaseException | None = None
+        self._workers = [
+            threading.Thread(target=self._work, name=f"worker-{index}", daemon=True)
+            for index in range(engine.workers)
+        ]
+
+    def results(self) -> Iterator[Result]:
+        """Each frame's result, in order; the slot is reused when the next one is asked for.
+
+        Raises:
+            Whatever a worker raised, after the results before it.
+        """
+        for worker in self._workers:
+            worker.start()
+        index = 0
+        while True:
+            with self._ready:
+                while index not in self._done and not self._is_over(index):
+                    self._ready.wait()
+                if index not in self._done:
+                    break
+                slot, result = self._done.pop(index)
+            try:
+                yield result
+            finally:
+                self._free.put(slot)
+            index += 1
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End the workers and wait for them; the source is the caller's to close."""
+        self._ended = True
+        for _ in self._workers:
+            self._free.put(None)
+        for worker in self._workers:
+            if worker.ident is not None:
+                worker.join()
+
+    def _is_over(self, index: int) -> bool:
+        if self._failure is not None:
+            return not any(worker.is_alive() for worker in self._workers)
+        return self._ended and index >= self._next_read
+
+    def _work(self) -> None:
+        try:
+            while (slot := self._free.get()) is not None:
+                if not self._take_one(slot):
+                    break
+        except BaseException as error:  # noqa: BLE001 - it is raised again by `results`
+            self._failure = self._failure or error
+            self._ended = True
+        with self._ready:
+            self._ready.notify_all()
+
+    def _take_one(self, slot: Slot) -> bool:
+        """One frame from the source to its drawn picture; False when there is none left."""
+        with self._reading:
+            if self._ended:
+                return False
+            start = time.perf_counter()
+            frame_time = self._source.read_into(slot.pixels)
+            decoded = time.perf_counter()
+            if frame_time is None:
+                self._ended = True
+                return False
+            index = self._next_read
+            self._next_read += 1
+        slot.stages_ms.clear()
+        self._engine.launch(slot)
+        slot.stages_ms["decode"] = 1e3 * (decoded - start)
+        age_ms = 1e3 * (time.monotonic() - frame_time.captured_s)
+        picture = None
+        if draw := self._draw_of.get(id(slot)):
+            begun = time.perf_counter()
+            picture = draw(slot)
+            slot.stages_ms["draw"] = 1e3 * (time.perf_counter() - begun)
+        result = Result(
+            index=index,
+            labels=slot.labels,
+            pixels=slot.pixels,
+            time=frame_time,
+            age_ms=age_ms,
+            picture=picture,
+            stages_ms=slot.stages_ms,
+        )
+        with self._ready:
+            self._done[index] = (slot, result)
+            self._ready.notify_all()
+        return True
+
+
+def slot_count(workers: int) -> int:
+    """How many frames may be in flight, the consumer's included."""
+    return workers + 2

@@ -1,0 +1,285 @@
+"""What a user names - a network, an ONNX file, a recipe - becomes a recipe and its float core."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.datasets import open_dataset
+from edgeseg.documents import parsed, read_toml
+from edgeseg.errors import InputFileError, UsageError
+from edgeseg.recipe import Calibration, Description, Gate, Recipe, read_recipe
+from edgeseg.tables import known, needs
+from edgeseg.types import PixelFormat, Precision, Size
+from edgeseg.zoo import MODELS
+from edgeseg.zoo.shipped import card, shipped_core
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+DEFAULT_SIZE = Size(360, 480)
+"""Of CamVid, on which the shipped weights were trained."""
+
+IMAGENET = {
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "scale": 1 / 255,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `build` was told; None where it was not."""
+
+    precision: Precision | None = None
+    calibrate: str | None = None
+    root: Path | None = None
+    count: int | None = None
+    method: str | None = None
+    val: str | None = None
+    val_count: int | None = None
+    class_map: dict[str, list[str]] | None = None
+    size: Size | None = None
+    frame: Size | None = None
+    frame_format: PixelFormat | None = None
+    backend: str | None = None
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    keep_fp16: tuple[str, ...] | None = None
+    weights: Path | None = None
+    description: dict[str, Any] | None = None
+
+    def given(self) -> list[str]:
+        """The names of the options that were given."""
+        return [item.name for item in fields(self) if getattr(self, item.name) is not None]
+
+
+def recipe_for(source: str, options: Options) -> Recipe:
+    """The recipe that `source` and `options` make together.
+
+    Raises:
+        UsageError: no such network, contradicting options, or INT8 without calibration data.
+        InputFileError: a file that is missing, unreadable or undescribed.
+    """
+    path = Path(source)
+    if path.suffix == ".toml":
+        return _adjusted(read_recipe(path), options)
+    values = _from_onnx(path, options) if path.suffix == ".onnx" else _from_zoo(source, options)
+    precision = options.precision or Precision.FP32
+    calibration = _calibration(options, precision)
+    size = options.size or values.pop("own_size", None) or DEFAULT_SIZE
+    values.pop("own_size", None)
+    gate = _gate(options, calibration)
+    frame = options.frame or _picture_size(calibration, gate) or size
+    return Recipe(
+        **values,
+        precision=precision,
+        backend=options.backend or "auto",
+        size=str(size),
+        frame=str(frame),
+        frame_format=options.frame_format or PixelFormat.RGB8,
+        keep_fp16=list(options.keep_fp16 or ()),
+        calibration=calibration,
+        gate=gate,
+    )
+
+
+def core_for(recipe: Recipe) -> "ModelProto":
+    """The float core that `recipe` names, simplified for its size.
+
+    Raises:
+        InputFileError: the file is unreadable, or the weights do not fit.
+        MissingPackage: own weights without PyTorch.
+    """
+    with needs("graph"):
+        from onnx import load_model_from_string
+
+        from edgeseg.graph.load import load_model
+        from edgeseg.graph.simplify import fixed_core
+    output = recipe.description.output if recipe.description else "logits"
+    if recipe.onnx is not None:
+        return fixed_core(load_model(recipe.onnx), recipe.network_size, output=output)
+    return fixed_core(
+        load_model_from_string(core_bytes(str(recipe.network), weights=recipe.weights)),
+        recipe.network_size,
+    )
+
+
+def core_bytes(name: str, *, weights: Path | None = None, classes: int | None = None) -> bytes:
+    """The float core of a network of the zoo, any H and W: the one that ships, or exported now.
+
+    Raises:
+        UsageError: no such network, or none of its weights ship and none were given.
+        MissingPackage: own weights without PyTorch.
+    """
+    known(MODELS, name, kind="network")
+    shipped = shipped_core(name)
+    if weights is None and classes is None and shipped is not None:
+        return shipped.read_bytes()
+    if weights is None:
+        raise UsageError(f"no weights of {name} ship with edgeseg", fix="give --weights FILE")
+    with needs("export"):
+        from edgeseg.zoo import build_network
+        from edgeseg.zoo.export import export_core
+        from edgeseg.zoo.weights_file import load_weights
+    network = build_network(name, classes=classes or len(labels_of_weights(name, weights)))
+    load_weights(network, weights)
+    return export_core(network)
+
+
+def labels_of_weights(name: str, weights: Path) -> list[str]:
+    """The class names beside `weights` (FILE.json), or those of the shipped weights."""
+    beside = weights.with_suffix(".json")
+    if beside.is_file():
+        return list(read_card(beside)["labels"])
+    own = card(name)
+    if own is None:
+        raise UsageError(f"nothing says which classes {weights} has", fix=f"write {beside}")
+    return list(own["labels"])
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a weights file: at least `labels`."""
+    import json
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        list(values["labels"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputFileError(f"{path} is no card: {error}", fix='it needs "labels"') from error
+    loaded: dict[str, Any] = values
+    return loaded
+
+
+def _from_zoo(name: str, options: Options) -> dict[str, Any]:
+    known(MODELS, name, kind="network")
+    if options.description:
+        raise UsageError(
+            f"{name} is described by edgeseg itself",
+            fix="leave out --order, --mean, --std, --scale, --output and --labels",
+        )
+    own = read_card(options.weights.with_suffix(".json")) if options.weights else card(name)
+    if own is None:
+        raise UsageError(f"no weights of {name} ship with edgeseg", fix="give --weights FILE")
+    description = Description(labels=own["labels"], colors=own.get("colors", []), **IMAGENET)
+    return {"network": name, "weights": options.weights, "description": description}
+
+
+def _from_onnx(path: Path, options: Options) -> dict[str, Any]:
+    if options.weights:
+        raise UsageError("an ONNX file holds its own weights", fix="leave --weights out")
+    with needs("graph"):
+        from edgeseg.graph.load import image_input, load_model
+    source = image_input(load_model(path))
+    beside = path.with_suffix(".toml")
+    values = {**(read_toml(beside) if beside.is_file() else {}), **(options.description or {})}
+    missing = [key for key in ("mean", "std", "labels") if key not in values]
+    if missing:
+        raise UsageError(
+            f"nothing says which {', '.join(missing)} {path.name} was trained with",
+            fix=f"write them into {beside.name} beside it, or give "
+            + ", ".join(f"--{key}" for key in missing)
+            + " (pixels = (bytes * scale - mean) / std; order is rgb unless you say bgr)",
+        )
+    description = parsed(Description, values, beside)
+    if description.layout not in {"auto", source.layout}:
+        raise InputFileError(
+            f"{path.name} has its channels {source.layout}, not {description.layout}",
+            fix='set layout = "auto"',
+        )
+    return {"onnx": path, "description": description, "own_size": source.size}
+
+
+def _calibration(options: Options, precision: Precision) -> Calibration | None:
+    if precision is not Precision.INT8:
+        refused = [name for name in ("calibrate", "method") if name in options.given()]
+        if refused:
+            raise UsageError(
+                f"--{refused[0]} has no use in {precision.value}", fix="add --int8, or leave it out"
+            )
+        return None
+    if options.calibrate is None:
+        raise UsageError(
+            "INT8 needs pictures to calibrate with",
+            fix="--calibrate camvid:train --root DIR, --calibrate folder --root DIR, or "
+            "--calibrate synthetic",
+        )
+    return Calibration(
+        data=options.calibrate,
+        root=root_for(options.calibrate, options.root),
+        count=options.count or 100,
+        method=options.method or "percentile",
+    )
+
+
+def root_for(data: str, root: Path | None) -> Path | None:
+    """`root`, but for the data set that needs none."""
+    return None if data.partition(":")[0] == "synthetic" else root
+
+
+def _gate(options: Options, calibration: Calibration | None) -> Gate:
+    val = options.val
+    if val is None and calibration is not None:
+        name, _, split = calibration.data.partition(":")
+        if name in {"camvid", "synthetic"} and split != "val":
+            val = f"{name}:val"
+    if val is None:
+        for option in ("max_drop", "class_map"):
+            if option in options.given():
+                raise UsageError(
+                    f"--{option.replace('_', '-').replace('class-', '')} needs labelled pictures",
+                    fix="name them with --val DATA:SPLIT",
+                )
+    given = {
+        name: value
+        for name, value in (
+            ("max_drop", options.max_drop),
+            ("min_agreement", options.min_agreement),
+        )
+        if value is not None
+    }
+    return Gate(
+        val=val,
+        root=root_for(val, options.root) if val else None,
+        count=options.val_count,
+        map=options.class_map,
+        **given,
+    )
+
+
+def _picture_size(calibration: Calibration | None, gate: Gate) -> Size | None:
+    """The size of the first picture that the build will look at."""
+    for data, root in (
+        (gate.val, gate.root),
+        (calibration and calibration.data, calibration and calibration.root),
+    ):
+        if data:
+            opened = open_dataset(str(data), root=root)
+            return Size(*opened.frame(0).image.shape[:2])
+    return None
+
+
+def _adjusted(recipe: Recipe, options: Options) -> Recipe:
+    """`recipe` with the few options that do not change what it describes."""
+    changes: dict[str, Any] = {}
+    if options.backend is not None:
+        changes["backend"] = options.backend
+    if options.frame is not None:
+        changes["frame"] = str(options.frame)
+    if options.frame_format is not None:
+        changes["frame_format"] = options.frame_format
+    gate = {
+        key: getattr(options, key)
+        for key in ("max_drop", "min_agreement")
+        if getattr(options, key) is not None
+    }
+    if gate:
+        changes["gate"] = recipe.gate.model_copy(update=gate)
+    refused = set(options.given()) - {
+        "backend", "frame", "frame_format", "max_drop", "min_agreement"
+    }  # fmt: skip
+    if refused:
+        raise UsageError(
+            f"the recipe says already what {', '.join(sorted(refused))} is",
+            fix="change the recipe, or build from the network's name",
+        )
+    return recipe.model_copy(update=changes)

@@ -1,0 +1,273 @@
+"""Run an engine over a source and into sinks."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from edgeseg.engine import Engine
+from edgeseg.errors import VideoError
+from edgeseg.loop import Draw, FrameLoop, Result, slot_count
+from edgeseg.tables import needs
+from edgeseg.types import OnProgress, Pixels, Size, Slot, Source
+
+if TYPE_CHECKING:
+    from edgeseg.video import Sink
+    from edgeseg.video.overlay import Overlay
+    from edgeseg.video.pixels import ToRgb
+
+DEFAULT_FPS = Fraction(30)
+"""Of a written file, where the source does not say."""
+
+STAGES = ("decode", "pre", "infer", "post", "draw", "encode")
+FPS_WINDOW = 30
+"""Frames over which the drawn rate is averaged."""
+
+Visualize = Literal["overlay", "mask", "side-by-side"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """How results are drawn for the sinks."""
+
+    visualize: Visualize = "overlay"
+    alpha: float = 0.5
+    legend: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What one run came to."""
+
+    frames: int
+    seconds: float
+    fps: float
+    """Frames over the time from the first read to the last delivery."""
+    age_ms: list[float]
+    stages_ms: dict[str, float | None]
+    """Mean per frame; None where a stage is inside the graph or does not take place."""
+    damaged: int
+    """Frames of a video that could not be decoded."""
+    skipped: list[str]
+    """Pictures of a folder that could not be read."""
+    outputs: list[str]
+
+
+def stream(
+    engine: Engine | str | Path,
+    source: str | Source,
+    sinks: Sequence[str] = (),
+    *,
+    workers: int | None = None,
+    show: Show | None = None,
+    codec: str | None = None,
+    rate: Fraction | None = None,
+    draw: bool | None = None,
+) -> "Stream":
+    """The results of `engine` on every frame of `source`, in order; `sinks` get each one first.
+
+    `workers` frames are worked on at once, each by one thread from end to end; None takes one
+    more than there are cores. Nothing is dropped: files wait. Iterate over it once; leaving the
+    loop early, or an exception, closes everything.
+
+    Raises:
+        VideoError: the source cannot be opened, or has no frame.
+        OutputError: a sink cannot be written; what was written until then plays.
+    """
+    with needs("video"):
+        from edgeseg.video import open_source
+
+    own = engine if isinstance(engine, Engine) else Engine.open(engine)
+    try:
+        opened = source
+        if isinstance(opened, str):
+            opened = open_source(opened, pixel_format=own.manifest.frame_format, rate=rate)
+        running = own.at(opened.info.size, workers=workers or default_workers())
+    finally:
+        if own is not engine:
+            own.close()
+    wants_picture = bool(sinks) if draw is None else draw
+    return Stream(running, opened, sinks, show or Show(), codec=codec, draw=wants_picture)
+
+
+def run(
+    engine: Engine | str | Path,
+    source: str | Source,
+    sinks: Sequence[str] = (),
+    *,
+    workers: int | None = None,
+    show: Show | None = None,
+    codec: str | None = None,
+    rate: Fraction | None = None,
+    draw: bool | None = None,
+    on_progress: OnProgress | None = None,
+) -> RunSummary:
+    """Stream `source` through `engine` into `sinks` to the end; what it took.
+
+    Raises what `stream` does. A KeyboardInterrupt closes the sinks first: their files play.
+    """
+    ages: list[float] = []
+    sums: dict[str, float] = {}
+    frames = stream(
+        engine, source, sinks, workers=workers, show=show, codec=codec, rate=rate, draw=draw
+    )
+    with frames:
+        start = time.perf_counter()
+        for result in frames:
+            ages.append(result.age_ms)
+            for stage, spent in result.stages_ms.items():
+                sums[stage] = sums.get(stage, 0.0) + spent
+            if on_progress:
+                on_progress("frames", len(ages), frames.source.info.frames)
+        seconds = time.perf_counter() - start
+    return RunSummary(
+        frames=len(ages),
+        seconds=seconds,
+        fps=len(ages) / seconds,
+        age_ms=ages,
+        stages_ms={stage: sums[stage] / len(ages) if stage in sums else None for stage in STAGES},
+        damaged=getattr(frames.source, "damaged", 0),
+        skipped=list(getattr(frames.source, "skipped", [])),
+        outputs=list(sinks),
+    )
+
+
+class Stream:
+    """An engine at work on a source; an iterator of results and a context manager."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: Source,
+        sinks: Sequence[str],
+        show: Show,
+        *,
+        codec: str | None,
+        draw: bool,
+    ) -> None:
+        self.engine, self.source = engine, source
+        self._sinks: list[Sink] = []
+        self._times: deque[float] = deque(maxlen=FPS_WINDOW)
+        self._text = ""
+        self._delivered = 0
+        self._closed = False
+        try:
+            draws, size = self._draws(show) if draw else (None, source.info.size)
+            if sinks:
+                with needs("video"):
+                    from edgeseg.video import open_sink
+                for uri in sinks:
+                    fps = source.info.fps or DEFAULT_FPS
+                    self._sinks.append(
+                        open_sink(
+                            uri, size=size, fps=fps, labels=engine.labels, codec=_codec(uri, codec)
+                        )
+                    )
+            self._loop = FrameLoop(engine, source, draws)
+        except BaseException:
+            self._closed = True
+            self._close_sinks()
+            source.close()
+            engine.close()
+            raise
+        self._results = self._loop.results()
+
+    def __iter__(self) -> Iterator[Result]:
+        try:
+            for result in self._results:
+                self._deliver(result)
+                yield result
+        finally:
+            self.close()
+        if self._delivered == 0:
+            raise VideoError(
+                f"{self.source.info.name or 'the source'} has no frame", fix="check the source"
+            )
+
+    def close(self) -> None:
+        """End the workers, finish what the sinks wrote, free everything; twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._results.close()  # type: ignore[attr-defined]
+            self._loop.stop()
+        finally:
+            self._close_sinks()
+            self.source.close()
+            self.engine.close()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _deliver(self, result: Result) -> None:
+        start = time.perf_counter()
+        self._times.append(start)
+        if len(self._times) > 1:
+            fps = (len(self._times) - 1) / (self._times[-1] - self._times[0])
+            manifest = self.engine.manifest
+            self._text = (
+                f"{manifest.network} {manifest.precision.value} on {self.engine.backend_name}  "
+                f"{fps:.0f} fps  {result.stages_ms['infer']:.1f} ms"
+            )
+        if self._sinks and result.picture is not None:
+            from edgeseg.video import FrameView
+
+            view = FrameView(index=result.index, picture=result.picture, labels=result.labels)
+            for sink in self._sinks:
+                sink.write(view)
+            result.stages_ms["encode"] = 1e3 * (time.perf_counter() - start)
+        self._delivered += 1
+
+    def _draws(self, show: Show) -> tuple[list[Draw], Size]:
+        """One drawing function for each slot, and the size of what they draw."""
+        with needs("video"):
+            from edgeseg.video.overlay import Overlay
+            from edgeseg.video.pixels import ToRgb
+
+        size = self.engine.frame_size
+        picture_size, draws = size, []
+        for _ in range(slot_count(self.engine.workers)):
+            overlay = Overlay(
+                size,
+                self.engine.labels,
+                visualize=show.visualize,
+                alpha=show.alpha,
+                legend=show.legend,
+            )
+            draws.append(self._draw_with(overlay, ToRgb(self.engine.manifest.frame_format, size)))
+            picture_size = overlay.picture_size
+        return draws, picture_size
+
+    def _draw_with(self, overlay: "Overlay", rgb: "ToRgb") -> Draw:
+        def draw(slot: Slot) -> Pixels:
+            return overlay.draw(rgb.view(slot.pixels), slot.labels, self._text)
+
+        return draw
+
+    def _close_sinks(self) -> None:
+        while self._sinks:
+            self._sinks.pop().close()
+
+
+def default_workers() -> int:
+    """One more than the cores that this process may use: while one waits, another works."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
+
+
+def _codec(uri: str, codec: str | None) -> str | None:
+    """`codec` is for the video files among the sinks."""
+    return codec if Path(uri).suffix else None
