@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgeseg.backends import BACKENDS, why_not
 from edgeseg.device.info import machine
+from edgeseg.tables import REMEDIES
 
 # Import name, distribution that tells the version, what it is for, and the extra that brings it.
 PACKAGES = (
@@ -71,7 +72,8 @@ def _backend(name: str) -> Check:
 
 def _package(module: str, distribution: str, what_for: str, extra: str) -> Check:
     if importlib.util.find_spec(module) is None:
-        remedy = f"not installed; pip install 'edgeseg[{extra}]'"
+        remedy = REMEDIES.get(module, f"pip install 'edgeseg[{extra}]'")
+        remedy = f"not installed; {remedy}"
         return Check(name=module, usable=False, detail=remedy, what_for=what_for)
     for candidate in (distribution, f"{distribution}-headless"):
         try:

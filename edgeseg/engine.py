@@ -12,7 +12,7 @@ import numpy as np
 from edgeseg.backends import BACKENDS, backend, why_not
 from edgeseg.errors import EngineMismatch, OutputError, UsageError
 from edgeseg.files import write_whole
-from edgeseg.manifest import Manifest, read_manifest
+from edgeseg.manifest import Manifest, check_files, check_fingerprint, read_manifest
 from edgeseg.tables import known, needs
 from edgeseg.types import (
     CompileOptions,
@@ -237,50 +237,6 @@ def compiled(module: ModuleType, graph: bytes, precision: Precision) -> bytes:
     return plan
 
 
-def check_files(folder: Path, manifest: Manifest) -> None:
-    """Compare every file of the folder with its hash.
-
-    Raises:
-        EngineMismatch: a file is missing or was altered.
-    """
-    for name, digest in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise EngineMismatch(f"{path} is missing", fix=_rebuild(folder))
-        if file_hash(path) != digest:
-            raise EngineMismatch(
-                f"{path} was altered after the build: its hash is not the manifest's",
-                fix=_rebuild(folder),
-            )
-
-
-def check_fingerprint(built: dict[str, str], here: dict[str, str], folder: Path, name: str) -> None:
-    """Refuse a plan of another machine or version.
-
-    Raises:
-        EngineMismatch: with a table of what differs.
-    """
-    different = [key for key in built if built[key] != here.get(key)]
-    if not different:
-        return
-    rows = "\n".join(
-        f"  {key:<14} built for {built[key]!r}, found {here.get(key)!r}" for key in different
-    )
-    raise EngineMismatch(
-        f"the {name} plan in {folder} does not fit this machine:\n{rows}",
-        fix=f"edgeseg build {folder} --backend {name}",
-    )
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of the file at `path`."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def aligned(shape: tuple[int, ...]) -> Pixels:
     """Zeroed uint8 memory of `shape`, on a 64-byte border."""
     count = int(np.prod(shape))
@@ -316,7 +272,3 @@ def _chosen(manifest: Manifest, name: str, folder: Path) -> str:
         f"no plan in {folder} can run here ({reasons or 'it holds none'})",
         fix=f"edgeseg build {folder} --backend auto",
     )
-
-
-def _rebuild(folder: Path) -> str:
-    return f"edgeseg build {folder / 'recipe.toml'} -o {folder}"

@@ -10,7 +10,7 @@ from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
 from edgeseg.origin import root_for
 from edgeseg.tables import needs
-from edgeseg.types import OnProgress
+from edgeseg.types import Array, OnProgress
 from edgeseg.verify import ClassMap, compare, float_reference
 
 
@@ -122,7 +122,7 @@ def read_class_map(path: Path) -> ClassMap:
     return values
 
 
-def _named(names: tuple[str, ...], values: np.ndarray) -> dict[str, float | None]:  # type: ignore[type-arg]
+def _named(names: tuple[str, ...], values: Array) -> dict[str, float | None]:
     return {
         name: None if np.isnan(value) else float(value)
         for name, value in zip(names, values, strict=True)

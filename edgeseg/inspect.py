@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.backends import why_not
-from edgeseg.engine import GRAPH, check_files
+from edgeseg.engine import GRAPH
 from edgeseg.errors import EngineMismatch
-from edgeseg.manifest import Manifest, read_manifest
+from edgeseg.manifest import Manifest, check_files, check_fingerprint, read_manifest
 from edgeseg.tables import needs
 
 
@@ -92,7 +92,6 @@ def graph_report(path: Path) -> GraphReport:
 
 def _usable(folder: Path, name: str) -> str:
     from edgeseg.backends import backend
-    from edgeseg.engine import check_fingerprint
 
     reason = why_not(name)
     if reason is not None:

@@ -1,5 +1,6 @@
 """The manifest: what an engine folder holds, for which machine, and what was measured on it."""
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ class Measured(Document):
 
     data: str
     frames: int
-    skipped: list[str] = []
+    skipped: list[str] = Field(default_factory=list)
     """Pictures that could not be read."""
     held_out: bool
     agreement: float
@@ -109,3 +110,51 @@ def read_manifest(folder: Path) -> Manifest:
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write the manifest of an engine folder."""
     write_json(manifest, folder / FILE)
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Compare every file of the folder with its hash.
+
+    Raises:
+        EngineMismatch: a file is missing or was altered.
+    """
+    for name, digest in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise EngineMismatch(f"{path} is missing", fix=_rebuild(folder))
+        if file_hash(path) != digest:
+            raise EngineMismatch(
+                f"{path} was altered after the build: its hash is not the manifest's",
+                fix=_rebuild(folder),
+            )
+
+
+def check_fingerprint(built: dict[str, str], here: dict[str, str], folder: Path, name: str) -> None:
+    """Refuse a plan of another machine or version.
+
+    Raises:
+        EngineMismatch: with a table of what differs.
+    """
+    different = [key for key in built if built[key] != here.get(key)]
+    if not different:
+        return
+    rows = "\n".join(
+        f"  {key:<14} built for {built[key]!r}, found {here.get(key)!r}" for key in different
+    )
+    raise EngineMismatch(
+        f"the {name} plan in {folder} does not fit this machine:\n{rows}",
+        fix=f"edgeseg build {folder} --backend {name}",
+    )
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of the file at `path`."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _rebuild(folder: Path) -> str:
+    return f"edgeseg build {folder / 'recipe.toml'} -o {folder}"

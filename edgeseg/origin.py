@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = Size(360, 480)
 """Of CamVid, on which the shipped weights were trained."""
 
-IMAGENET = {
+IMAGENET: dict[str, Any] = {
     "mean": (0.485, 0.456, 0.406),
     "std": (0.229, 0.224, 0.225),
     "scale": 1 / 255,
@@ -250,7 +250,7 @@ def _picture_size(calibration: Calibration | None, gate: Gate) -> Size | None:
     """The size of the first picture that the build will look at."""
     for data, root in (
         (gate.val, gate.root),
-        (calibration and calibration.data, calibration and calibration.root),
+        (calibration.data, calibration.root) if calibration else (None, None),
     ):
         if data:
             opened = open_dataset(str(data), root=root)

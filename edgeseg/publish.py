@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeseg.engine import file_hash
 from edgeseg.errors import OutputError
-from edgeseg.manifest import FILE, Manifest, write_manifest
+from edgeseg.manifest import FILE, Manifest, file_hash, write_manifest
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2

@@ -24,7 +24,7 @@ class Description(Document):
     layout: Literal["auto", "nchw", "nhwc"] = "auto"
     output: Literal["logits", "softmax", "sigmoid"] = "logits"
     labels: list[str]
-    colors: list[tuple[int, int, int]] = []
+    colors: list[tuple[int, int, int]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Description":
@@ -42,7 +42,7 @@ class Description(Document):
         return Labels(names=tuple(self.labels), colors=colors)
 
     def gain_and_bias(self) -> tuple[Triple, Triple]:
-        """pixels = bytes * gain + bias, per channel in `order`."""
+        """Pixels = bytes * gain + bias, per channel in `order`."""
         gain = tuple(self.scale / std for std in self.std)
         bias = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
         return gain, bias  # type: ignore[return-value]
@@ -85,7 +85,7 @@ class Recipe(Document):
     frame: SizeText
     frame_format: PixelFormat = PixelFormat.RGB8
     mask_size: Literal["frame", "network"] = "frame"
-    keep_fp16: list[str] = []
+    keep_fp16: list[str] = Field(default_factory=list)
     calibration: Calibration | None = None
     gate: Gate = Gate()
 

@@ -41,6 +41,13 @@ def known(table: Mapping[str, object], name: str, *, kind: str) -> str:
     )
 
 
+REMEDIES = {
+    "tensorrt": "on a Jetson JetPack brings it: make the environment with python3 -m venv "
+    "--system-site-packages; on another NVIDIA GPU: pip install tensorrt",
+}
+"""For packages that no extra brings."""
+
+
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
     """Turn an ImportError inside the block into a MissingPackage that names the extra.
@@ -57,5 +64,5 @@ def needs(extra: str) -> Iterator[None]:
             raise
         raise MissingPackage(
             f"this needs the package {PIP_NAMES.get(package, package)!r}, which is not installed",
-            fix=f"pip install 'edgeseg[{extra}]'",
+            fix=REMEDIES.get(package, f"pip install 'edgeseg[{extra}]'"),
         ) from error

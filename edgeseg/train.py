@@ -77,10 +77,11 @@ def train(how: Training, out: Path, *, on_progress: OnProgress | None = None) ->
 
     data = open_dataset(how.data, root=how.root, split="train")
     frames = [_labelled(data, index) for index in range(len(data))]
-    counts = sum(np.bincount(frame.mask.ravel(), minlength=256) for frame in frames)
+    masks = [frame.mask for frame in frames if frame.mask is not None]
+    counts = np.sum([np.bincount(mask.ravel(), minlength=256) for mask in masks], 0)
     streets = _streets(how, len(data.labels))
     network = build_network(how.network, classes=len(data.labels), seed=how.seed)
-    weights = class_weights_from_counts(np.asarray(counts)[: len(data.labels)])
+    weights = class_weights_from_counts(counts[: len(data.labels)])
     trainer = Trainer(network, weights)
     state_file = _claimed(out, how)
     log: list[dict[str, float]] = []

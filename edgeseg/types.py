@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ IGNORE = 255
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float32]
 Counts: TypeAlias = npt.NDArray[np.int64]
-Array: TypeAlias = npt.NDArray[np.generic]
+Array: TypeAlias = npt.NDArray[Any]
 
 Buffer: TypeAlias = Pixels
 """Host memory that one party owns and another fills; never kept by the one that fills it."""
@@ -138,7 +138,8 @@ class VideoInfo:
     name: str = ""
 
 
-class FrameTime(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FrameTime:
     """When a frame was captured and where it stands in its source."""
 
     index: int

@@ -18,9 +18,7 @@ def fingerprint() -> dict[str, str]:
     return {"backend": "null", "version": "1"}
 
 
-def compile(  # noqa: A001 - the name of the contract
-    graph: Path, options: CompileOptions, on_progress: OnProgress | None = None
-) -> bytes:
+def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None = None) -> bytes:
     """The shapes of the graph's borders."""
     del options, on_progress
     with needs("graph"):

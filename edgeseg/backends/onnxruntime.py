@@ -20,9 +20,7 @@ def fingerprint() -> dict[str, str]:
     return {"backend": "onnxruntime", "version": ort.__version__}
 
 
-def compile(  # noqa: A001 - the name of the contract
-    graph: Path, options: CompileOptions, on_progress: OnProgress | None = None
-) -> bytes:
+def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None = None) -> bytes:
     """The plan is the graph; it is loaded once to see that ONNX Runtime takes it.
 
     Raises:
@@ -34,7 +32,7 @@ def compile(  # noqa: A001 - the name of the contract
     plan = graph.read_bytes()
     try:
         _session(plan, threads=1)
-    except Exception as error:  # its exceptions share no base class but Exception  # noqa: BLE001
+    except Exception as error:  # its exceptions share no base class but Exception
         raise BuildError(
             f"ONNX Runtime {ort.__version__} cannot load {graph.name}: {error}",
             fix="report the graph",
@@ -52,7 +50,7 @@ def load(
     total = threads or 0
     try:
         session = _session(plan, threads=1 if workers > 1 else total)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:
         raise EngineMismatch(
             f"ONNX Runtime does not take this plan: {error}", fix="build the engine again"
         ) from error

@@ -33,9 +33,7 @@ def fingerprint() -> dict[str, str]:
     }
 
 
-def compile(  # noqa: A001 - the name of the contract
-    graph: Path, options: CompileOptions, on_progress: OnProgress | None = None
-) -> bytes:
+def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None = None) -> bytes:
     """The plan of a frame graph: its network as OpenVINO's own blob, cut before the upsampling.
 
     Raises:

@@ -28,7 +28,7 @@ class LabelsFromLogits:
             cv2.compare(self._plane, self._best, cv2.CMP_GT, dst=self._wins)
             cv2.max(self._best, self._plane, dst=self._best)
             # Ids rise from class to class, so the greater id is the later winner.
-            cv2.bitwise_and(self._wins, index, dst=self._wins)
+            cv2.bitwise_and(self._wins, index, dst=self._wins)  # type: ignore[call-overload]
             cv2.max(labels, self._wins, dst=labels)
 
     def _upsample(self, plane: Floats, into: Floats) -> None:

@@ -1,9 +1,10 @@
 """What a graph costs: multiply-accumulates and parameters, counted from its shapes."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from edgeseg.graph.nodes import attribute, constants, producers, shapes
 
@@ -47,10 +48,10 @@ def cost_of(model: ModelProto) -> Cost:
     return Cost(macs=sum(macs.values()), parameters=sum(parameters.values()), macs_by_node=macs)
 
 
-def _source(name: str, made_by: dict[str, object]) -> str:  # type: ignore[type-arg]
+def _source(name: str, made_by: Mapping[str, NodeProto]) -> str:
     """The initialiser behind a chain of Cast, QuantizeLinear and DequantizeLinear."""
     node = made_by.get(name)
-    while node is not None and node.op_type in {"Cast", "QuantizeLinear", "DequantizeLinear"}:  # type: ignore[attr-defined]
-        name = node.input[0]  # type: ignore[attr-defined]
+    while node is not None and node.op_type in {"Cast", "QuantizeLinear", "DequantizeLinear"}:
+        name = node.input[0]
         node = made_by.get(name)
     return name

@@ -8,6 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from edgeseg.graph.nodes import OPSET, attribute, constants, consumers, producers
 from edgeseg.graph.quantize import WEIGHT_AXIS
+from edgeseg.types import Array
 
 ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid"})
 QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -62,7 +63,7 @@ def _quantization(model: ModelProto) -> Iterator[Finding]:
             yield Finding(node.name, "Resize is left unquantised", "a reformat")
 
 
-def _scale_and_zero(node: NodeProto, values: dict[str, np.ndarray]) -> Iterator[Finding]:  # type: ignore[type-arg]
+def _scale_and_zero(node: NodeProto, values: dict[str, Array]) -> Iterator[Finding]:
     scale = values.get(node.input[1])
     if scale is None or not np.all(np.isfinite(scale) & (scale > 0)):
         yield Finding(node.name, "scales are positive constants", "refused")
@@ -78,7 +79,7 @@ def _scale_and_zero(node: NodeProto, values: dict[str, np.ndarray]) -> Iterator[
 def _weighted(
     node: NodeProto,
     made_by: dict[str, NodeProto],
-    values: dict[str, np.ndarray],  # type: ignore[type-arg]
+    values: dict[str, Array],
 ) -> Iterator[Finding]:
     both = [_is_dequantized(name, made_by) for name in node.input[:2]]
     if any(both) and not all(both):

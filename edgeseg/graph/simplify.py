@@ -55,7 +55,9 @@ def fixed_core(model: ModelProto, size: Size, *, output: Output = "logits") -> M
 
 def opset_of(model: ModelProto) -> int:
     """The version of the standard operators that `model` uses."""
-    return next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    return next(
+        int(entry.version) for entry in model.opset_import if entry.domain in {"", "ai.onnx"}
+    )
 
 
 def _simplified(model: ModelProto, name: str, shape: list[int]) -> ModelProto:
@@ -162,6 +164,7 @@ def _with_core_names(
 
 
 def _score_map(model: ModelProto) -> onnx.ValueInfoProto:
+    value: onnx.ValueInfoProto
     for value in model.graph.output:
         shape = tensor_shape(value)
         if value.type.tensor_type.elem_type == TensorProto.FLOAT and len(shape) == 4:

@@ -1,10 +1,9 @@
 """The small form in which a float core ships: weights in FP16, each behind a Cast."""
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edgeseg.graph.nodes import initializer, replace_nodes
-from onnx import numpy_helper
 
 SMALLEST = 64
 """Initialisers with fewer values stay as they are: shapes, scalars, pads."""

@@ -41,7 +41,7 @@ def unsigned_where_never_negative(model: ModelProto) -> ModelProto:
         zero = f"{source}_zero_u8"
         copy.graph.initializer.append(initializer(zero, np.zeros((), np.uint8)))
         low, high = f"{source}_low", f"{source}_high"
-        top = np.float32(127) * values[node.input[1]]
+        top = np.float32(127 * values[node.input[1]].astype(np.float32))
         copy.graph.initializer.extend(
             [initializer(low, np.zeros((), np.float32)), initializer(high, np.asarray(top))]
         )

@@ -1,6 +1,5 @@
 """A PyTorch network becomes the float core as ONNX: `pixels` in, `logits` out, any H and W."""
 
-import io
 import logging
 import warnings
 
@@ -17,10 +16,9 @@ def export_core(network: nn.Module, *, opset: int = 18) -> bytes:
     Input `pixels` float32 (N, 3, H, W), normalised RGB; output `logits` float32 (N, C, h, w).
     Batch normalisation is folded into the convolutions.
     """
-    network = network.eval().cpu().float().to(memory_format=torch.contiguous_format)
+    network = network.eval().cpu().float()
     sample = torch.zeros(2, 3, *SAMPLE_PX)
     dynamic = {0: torch.export.Dim("N"), 2: torch.export.Dim("H"), 3: torch.export.Dim("W")}
-    buffer = io.BytesIO()
     quiet = logging.getLogger("torch.onnx")
     before, quiet.level = quiet.level, logging.ERROR
     try:
@@ -38,7 +36,7 @@ def export_core(network: nn.Module, *, opset: int = 18) -> bytes:
                 external_data=False,
                 verbose=False,
             )
-            program.save(buffer)
     finally:
         quiet.level = before
-    return buffer.getvalue()
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())

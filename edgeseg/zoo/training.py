@@ -42,7 +42,7 @@ class Trainer:
         self.how = how = how or Optimisation()
         # BF16 with channels_last is what a CPU with AMX and a GPU both run fastest.
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.class_weights = torch.from_numpy(class_weights).to(self.device)
         self.optimizer = torch.optim.AdamW(_groups(self.network, how), lr=how.learning_rate)
@@ -59,7 +59,7 @@ class Trainer:
             logits = self.network(pixels)
         loss = self._loss(logits.float(), target)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self.step_done += 1
@@ -92,7 +92,8 @@ class Trainer:
 
     def _schedule(self, total_steps: int) -> float:
         warmup = min(1.0, (self.step_done + 1) / self.how.warmup_steps)
-        return warmup * max(0.0, 1 - self.step_done / total_steps) ** self.how.power
+        remaining = max(0.0, 1 - self.step_done / total_steps)
+        return float(warmup * remaining**self.how.power)
 
     def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
         logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)

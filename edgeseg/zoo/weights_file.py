@@ -49,7 +49,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise InputFileError(
             f"{path} cannot be read as weights: {error}", fix="copy the file again"
         ) from error
-    except Exception as error:  # pickle's own, for what weights_only refuses  # noqa: BLE001
+    except Exception as error:  # pickle's own, for what weights_only refuses
         raise InputFileError(
             f"{path} holds more than weights, and is not loaded: {type(error).__name__}",
             fix="save the state_dict alone, best as safetensors",

@@ -30,9 +30,7 @@ def fingerprint() -> dict[str, str]:
     raise UsageError(f"{MISSING} (TensorRT {tensorrt.__version__} is installed)", fix=REMEDY)
 
 
-def compile(  # noqa: A001 - the name of the contract
-    graph: Path, options: CompileOptions, on_progress: OnProgress | None = None
-) -> bytes:
+def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None = None) -> bytes:
     """Refuses, as `fingerprint` does."""
     del graph, options, on_progress
     raise UsageError(MISSING, fix=REMEDY)

@@ -76,7 +76,7 @@ class PictureFolder:
         for path in self._paths:
             try:
                 return _read(path)
-            except (OSError, SyntaxError, ValueError) as error:  # noqa: PERF203 - one bad file
+            except (OSError, SyntaxError, ValueError) as error:
                 self.skipped.append(path.name)
                 log.warning("%s cannot be read and is left out: %s", path, error)
         return None

@@ -1,0 +1,32 @@
+"""edgeseg doctor."""
+
+import typer
+
+from edgeseg.cli.show import Json, print_json, print_table
+
+
+def command(as_json: Json = False) -> None:
+    """Say which backends and packages are usable here, and why the others are not."""
+    from edgeseg.doctor import doctor
+
+    found = doctor()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        "Machine",
+        ("", ""),
+        [(key, str(value)) for key, value in found.machine.items() if value is not None],
+    )
+    print_table(
+        "Backends",
+        ("backend", "usable", "why"),
+        [(check.name, "yes" if check.usable else "no", check.detail) for check in found.backends],
+    )
+    print_table(
+        "Packages",
+        ("package", "for", "version or remedy"),
+        [(check.name, check.what_for, check.detail) for check in found.packages],
+    )
+    for note in found.notes:
+        typer.echo(f"note: {note}")
