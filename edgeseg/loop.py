@@ -54,6 +54,7 @@ class FrameLoop:
         self._next_read = 0
         self._ended = False
         self._failure: BaseException | None = None
+        self._working = engine.workers
         self._workers = [
             threading.Thread(target=self._work, name=f"worker-{index}", daemon=True)
             for index in range(engine.workers)
@@ -94,7 +95,7 @@ class FrameLoop:
 
     def _is_over(self, index: int) -> bool:
         if self._failure is not None:
-            return not any(worker.is_alive() for worker in self._workers)
+            return self._working == 0
         return self._ended and index >= self._next_read
 
     def _work(self) -> None:
@@ -105,7 +106,10 @@ class FrameLoop:
         except BaseException as error:  # noqa: BLE001 - it is raised again by `results`
             self._failure = self._failure or error
             self._ended = True
+            for _ in self._workers:  # the others may wait for a slot that nobody gives back now
+                self._free.put(None)
         with self._ready:
+            self._working -= 1
             self._ready.notify_all()
 
     def _take_one(self, slot: Slot) -> bool:

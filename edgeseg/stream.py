@@ -218,10 +218,10 @@ class Stream:
         self._times.append(start)
         if len(self._times) > 1:
             fps = (len(self._times) - 1) / (self._times[-1] - self._times[0])
-            manifest = self.engine.manifest
+            manifest, infer_ms = self.engine.manifest, result.stages_ms.get("infer", 0.0)
             self._text = (
                 f"{manifest.network} {manifest.precision.value} on {self.engine.backend_name}  "
-                f"{fps:.0f} fps  {result.stages_ms['infer']:.1f} ms"
+                f"{fps:.0f} fps  {infer_ms:.1f} ms"
             )
         if self._sinks and result.picture is not None:
             from edgeseg.video import FrameView

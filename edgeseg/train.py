@@ -82,7 +82,7 @@ def train(how: Training, out: Path, *, on_progress: OnProgress | None = None) ->
     streets = _streets(how, len(data.labels))
     network = build_network(how.network, classes=len(data.labels), seed=how.seed)
     weights = class_weights_from_counts(counts[: len(data.labels)])
-    trainer = Trainer(network, weights)
+    trainer = Trainer(network, weights, seed=how.seed)
     state_file = _claimed(out, how)
     log: list[dict[str, float]] = []
     if state_file.is_file():

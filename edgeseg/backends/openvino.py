@@ -15,7 +15,7 @@ from edgeseg.errors import BuildError, EngineMismatch
 from edgeseg.types import CompileOptions, OnProgress, Precision, Size, Slot
 
 PRECISIONS = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
-WANTS_UNSIGNED = True
+WANTS_UNSIGNED = False
 NOTE = "head and network in OpenVINO, upsampling and ArgMax as a running maximum in OpenCV"
 
 # OpenVINO's own default on a CPU with AMX is bf16, which moves masks without saying so.

@@ -16,7 +16,7 @@ def minmax(seen: Observer) -> float:
 def percentile(seen: Observer, *, percent: float = 99.99) -> float:
     """The magnitude that `percent` of the values do not exceed, to one bin of the histogram."""
     total = seen.counts.sum()
-    if not total:
+    if not total or not np.isfinite(seen.amax):
         return seen.amax
     cumulated = np.cumsum(seen.counts)
     index = int(np.searchsorted(cumulated, total * percent / 100.0))
@@ -26,14 +26,16 @@ def percentile(seen: Observer, *, percent: float = 99.99) -> float:
 def mse(seen: Observer) -> float:
     """The range of least expected squared error, clipping and rounding together.
 
-    Rounding costs step^2 / 12 for each value inside (uniform within a step); a value outside costs
-    the square of its distance. The expectation is over the histogram's bin centres.
+    Rounding costs step^2 / 12 for each value inside (uniform within a step) but nothing for a 0; a
+    value outside costs the square of its distance. The expectation is over the bin centres.
     """
-    if not seen.counts.sum():
+    counts = seen.counts.copy()
+    counts[0] -= seen.zeros
+    if not counts.any() or not np.isfinite(seen.amax):
         return seen.amax
     centres = (np.arange(BINS) + 0.5) * (seen.range / BINS)
     candidates = seen.amax * np.linspace(0.2, 1.0, 161)
-    errors = [_squared_error(centres, seen.counts, float(limit)) for limit in candidates]
+    errors = [_squared_error(centres, counts, float(limit)) for limit in candidates]
     return float(candidates[int(np.argmin(errors))])
 
 

@@ -59,9 +59,8 @@ def _options(
 ) -> None:
     """Semantic segmentation networks as INT8 and FP16 engines for cameras."""
     del version
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("edgeseg").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def _version(on: bool) -> None:

@@ -41,8 +41,12 @@ def _uint8_borders(model: ModelProto) -> Iterator[Finding]:
         if value.type.tensor_type.elem_type != TensorProto.UINT8 or node is None:
             continue
         source = made_by.get(node.input[0])
-        if node.op_type != "Cast" or source is None or source.op_type != "Cast":
+        if node.op_type != "Cast" or source is None or not _casts_to_float(source):
             yield Finding(node.name, "uint8 is cast from a float, never from an integer", "refused")
+
+
+def _casts_to_float(node: NodeProto) -> bool:
+    return node.op_type == "Cast" and attribute(node, "to") == TensorProto.FLOAT
 
 
 def _quantization(model: ModelProto) -> Iterator[Finding]:
@@ -54,8 +58,12 @@ def _quantization(model: ModelProto) -> Iterator[Finding]:
             yield from _weighted(node, made_by, values)
         source = made_by.get(node.input[0]) if node.input else None
         if node.op_type == "QuantizeLinear" and source is not None:
-            fused = [reader for reader in read_by[node.input[0]] if reader.op_type in ACTIVATIONS]
-            if source.op_type in WEIGHT_AXIS and fused:
+            readers = [
+                reader.op_type
+                for back in read_by.get(node.output[0], [])
+                for reader in read_by.get(back.output[0], [])
+            ]
+            if source.op_type in WEIGHT_AXIS and ACTIVATIONS.intersection(readers):
                 yield Finding(node.name, "no Q/DQ between convolution and activation", "one kernel")
         if node.op_type == "Add" and all(_is_dequantized(name, made_by) for name in node.input):
             yield Finding(node.name, "only the residual input of an Add is quantised", "one kernel")

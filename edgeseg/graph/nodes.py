@@ -45,7 +45,8 @@ def attribute(node: NodeProto, name: str, default: object = None) -> object:
 
 def initializer(name: str, value: Array) -> TensorProto:
     """`value` as an initialiser."""
-    return numpy_helper.from_array(np.ascontiguousarray(value), name)
+    # Not np.ascontiguousarray, which gives a scalar the shape (1,).
+    return numpy_helper.from_array(np.asarray(value, order="C"), name)
 
 
 def hoist_constants(model: ModelProto) -> None:

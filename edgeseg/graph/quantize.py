@@ -63,6 +63,7 @@ def quantized(
                     made[name] = [_weight_dq(model, name, weights[name], axis)]
                 node.input[1] = f"{name}_dq"
     _insert_after_producers(model, made)
+    _drop_repeated_bounds(model)
     prune(model)
     return model
 
@@ -164,3 +165,21 @@ def _insert_after_producers(model: ModelProto, made: Mapping[str, list[NodeProto
         for name in node.output:
             nodes.extend(made.get(name, []))
     replace_nodes(model, nodes)
+
+
+def _drop_repeated_bounds(model: ModelProto) -> None:
+    """Make a ReLU6 a ReLU, in place, where INT8 saturates at or below its bound anyway.
+
+    The integers are the same, bit for bit, and every backend fuses a ReLU best.
+    """
+    values, read_by = constants(model), consumers(model)
+    for node in model.graph.node:
+        if node.op_type != "Clip" or len(node.input) < 3 or node.input[2] not in values:
+            continue
+        low, high = values.get(node.input[1]), values[node.input[2]]
+        readers = read_by.get(node.output[0], [])
+        if low is None or low != 0 or [each.op_type for each in readers] != ["QuantizeLinear"]:
+            continue
+        if LEVELS * values[readers[0].input[1]] <= high:
+            node.op_type = "Relu"
+            del node.input[1:]

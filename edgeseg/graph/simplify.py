@@ -1,5 +1,7 @@
 """The core: `pixels` float32 (1, 3, H, W) in, `logits` (1, C, h, w) out, fixed size, opset 17."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -26,6 +28,17 @@ AXES_AS_INPUT = frozenset(
     {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"}
 )
 """Reductions whose axes became an input with opset 18."""
+
+RESERVED = frozenset(
+    {"pixels", "logits", "frame", "bytes", "planes", "channel_order", "ordered", "resized",
+     "resized_sizes", "pixel_gain", "pixel_bias", "scaled", "yuv_zero", "yuv_rows", "yuv_end",
+     "yuv_axis", "luma_rows", "chroma_rows", "luma_shape", "luma", "chroma_shape", "chroma_pairs",
+     "chroma", "full_chroma", "full_chroma_sizes", "yuv", "yuv_matrix", "yuv_offset",
+     "rgb_unclipped", "byte_min", "byte_max", "rgb", "full_logits", "full_logits_sizes", "ids",
+     "float_ids", "labels", "pixels_nhwc", "scores_nchw", "sigmoid_one", "background",
+     "two_classes"}
+)  # fmt: skip
+"""What the frame graph and this file call their own tensors: a stranger's are renamed."""
 
 RESIZE_SINCE_18 = frozenset({"antialias", "axes", "keep_aspect_ratio_policy"})
 
@@ -131,13 +144,10 @@ def _with_core_names(
     nodes: list[NodeProto] = list(graph.node)
     shape = [dim for dim in tensor_shape(score) if isinstance(dim, int)]
     score_is_nhwc = _is_nhwc(shape, size, source)
-    taken = {name for node in nodes for name in (*node.input, *node.output)} - {
-        source.name, score.name
-    }  # fmt: skip
-    if taken & {"pixels", "logits"}:  # a stranger's own names: make room
-        nodes = [
-            _renamed(node, {name: f"own_{name}" for name in ("pixels", "logits")}) for node in nodes
-        ]
+    own = {name: f"own_{name}" for name in RESERVED - {source.name, score.name}}
+    nodes = [_renamed(node, own) for node in nodes]
+    for item in graph.initializer:
+        item.name = own.get(item.name, item.name)
     entry, last = "pixels", score.name
     if source.layout == "nhwc":
         nodes.insert(
@@ -158,9 +168,19 @@ def _with_core_names(
     graph.node.extend(nodes)
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, *size]))
     graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
-    for index, node in enumerate(graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"
+    _name_every_node(graph.node)
     return model
+
+
+def _name_every_node(nodes: Sequence[NodeProto]) -> None:
+    """Give each node a name that no other node has: Q/DQ sites are kept by it."""
+    held = Counter(node.name for node in nodes)
+    for index, node in enumerate(nodes):
+        if not node.name or held[node.name] > 1:
+            node.name = f"{node.op_type}_{index}"
+            while node.name in held:
+                node.name += "_"
+            held[node.name] = 1
 
 
 def _score_map(model: ModelProto) -> onnx.ValueInfoProto:

@@ -37,7 +37,12 @@ class Trainer:
     """A network in training and the running average of its weights, which is what is evaluated."""
 
     def __init__(
-        self, network: nn.Module, class_weights: Floats, how: Optimisation | None = None
+        self,
+        network: nn.Module,
+        class_weights: Floats,
+        how: Optimisation | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         self.how = how = how or Optimisation()
         # BF16 with channels_last is what a CPU with AMX and a GPU both run fastest.
@@ -47,6 +52,7 @@ class Trainer:
         self.class_weights = torch.from_numpy(class_weights).to(self.device)
         self.optimizer = torch.optim.AdamW(_groups(self.network, how), lr=how.learning_rate)
         self.step_done = 0
+        self._seed = seed
 
     def step(self, views: Pixels, labels: Pixels, *, total_steps: int) -> float:
         """Learn from uint8 (N, h, w, 3) views and their (N, h/2, w/2) labels; returns the loss."""
@@ -55,7 +61,9 @@ class Trainer:
         pixels = _normalised(views, self.device)
         target = torch.from_numpy(labels).to(self.device, torch.int64)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.random.fork_rng(), torch.autocast(self.device.type, torch.bfloat16):
+            # Dropout by seed and step, so that a resumed run drops the same.
+            torch.manual_seed((self._seed << 32) + self.step_done)
             logits = self.network(pixels)
         loss = self._loss(logits.float(), target)
         self.optimizer.zero_grad(set_to_none=True)
