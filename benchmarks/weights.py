@@ -18,7 +18,6 @@ import onnx
 from edgeseg.datasets import open_dataset
 from edgeseg.export import export
 from edgeseg.files import write_whole
-from edgeseg.verify import float_reference
 from edgeseg.graph.cost import cost_of
 from edgeseg.graph.simplify import fixed_core
 from edgeseg.graph.store import half_stored
@@ -26,6 +25,7 @@ from edgeseg.manifest import Manifest
 from edgeseg.metrics.confusion import confusion_of, iou_per_class, mean_iou
 from edgeseg.origin import DEFAULT_SIZE, IMAGENET
 from edgeseg.recipe import Description
+from edgeseg.verify import float_reference
 from edgeseg.zoo.shipped import FOLDER
 
 SPLITS = (("camvid", "val"), ("camvid", "test"), ("synthetic", "test"))

@@ -15,7 +15,7 @@ from edgeseg.errors import AccuracyGateFailed, BuildError
 from edgeseg.manifest import Measured, Plan
 from edgeseg.recipe import Gate, Recipe
 from edgeseg.tables import needs
-from edgeseg.types import Dataset, OnProgress, Pixels, Size
+from edgeseg.types import Dataset, OnProgress, Pixels, Precision, Size
 from edgeseg.verify import Comparison, compare, float_reference, measured
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def verified(
     """`plan` with what the engine in `stage` kept of the float graph; refused if too little."""
     chosen = _verification_data(recipe)
     if chosen is None:
-        log.warning("nothing was verified: no pictures were named with --val or --calibrate")
+        level = logging.INFO if recipe.precision is Precision.FP32 else logging.WARNING
+        log.log(level, "nothing was verified: no pictures were named with --val")
         return plan
     data, held_out = chosen
     with Engine.open(stage, backend_name=name) as engine:

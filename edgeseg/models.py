@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgeseg.zoo import MODELS, PAPERS
+from edgeseg.zoo import MODELS, described
 from edgeseg.zoo.shipped import card
 
 
@@ -32,7 +32,7 @@ def models() -> list[Model]:
         found.append(
             Model(
                 name=name,
-                paper=PAPERS[name],
+                paper=described(name),
                 parameters=cost.get("parameters"),
                 macs=cost.get("macs"),
                 size=cost.get("size"),

@@ -1,5 +1,8 @@
 """Networks by name. One file and one row each; weights that ship lie in `weights/`."""
 
+import ast
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.tables import needs, pick
@@ -11,9 +14,14 @@ MODELS = {
     "deeplabv3plus-mobilenetv2": "edgeseg.zoo.deeplabv3plus:deeplabv3plus_mobilenetv2",
 }
 
-PAPERS = {
-    "deeplabv3plus-mobilenetv2": "DeepLab v3+ (Chen et al. 2018), MobileNetV2, output stride 16",
-}
+
+def described(name: str) -> str:
+    """What network `name` is, from the first line of its file, which is not imported."""
+    spec = find_spec(MODELS[name].partition(":")[0])
+    assert spec is not None
+    assert spec.origin is not None
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return (docstring or "").partition("\n")[0]
 
 
 def build_network(name: str, *, classes: int, seed: int = 0, **variant: Any) -> "nn.Module":
