@@ -1,6 +1,7 @@
 """Documents on disk: closed pydantic models, read from and written as TOML or JSON."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,17 @@ def toml_text(values: dict[str, Any], prefix: str = "") -> str:
             name = f"{prefix}{_key(key)}"
             tables.append(f"\n[{name}]\n{toml_text(value, f'{name}.')}")
         elif value is not None:
-            plain.append(f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}\n")
+            plain.append(f"{_key(key)} = {_literal(value)}\n")
     return "".join(plain + tables)
 
 
 def _key(key: str) -> str:
     bare = key.replace("_", "").replace("-", "")
-    return key if bare.isascii() and bare.isalnum() else json.dumps(key, ensure_ascii=False)
+    return key if bare.isascii() and bare.isalnum() else _literal(key)
+
+
+def _literal(value: object) -> str:
+    """`value` as JSON writes it, but for the two things that TOML writes differently."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

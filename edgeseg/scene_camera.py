@@ -1,16 +1,23 @@
 """The camera of the procedural street: boxes and discs in metres become pixels and labels."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from edgeseg.types import Array, Pixels, Size
+from edgeseg.types import Pixels, Size
 
 NEAR_M = 1.2
 """Nothing nearer than this is drawn."""
 
+FAR_PX = 20000
+"""Points farther off the picture are held there: OpenCV's coordinates overflow."""
+
 Color = tuple[float, float, float]
+Point = tuple[float, float, float]
+"""x right, y up, z ahead, in metres."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +55,26 @@ class Camera:
         self.light = light
         self.focal_px = focal * size.width
         self.vanish_px = np.array([vanish[0] * size.width, vanish[1] * size.height])
+        self._vanish_x, self._vanish_y = map(float, self.vanish_px)
         self.height_m = height_m
 
-    def project(self, points: Array) -> Array:
-        """World points (N, 3) in metres to pixels (N, 2), z held at NEAR_M or farther."""
-        xyz = np.asarray(points, np.float64)
-        depth = np.maximum(xyz[:, 2:], NEAR_M)
-        flat = np.column_stack([xyz[:, 0], self.height_m - xyz[:, 1]])
-        pixels: Array = flat / depth * self.focal_px + self.vanish_px
-        return pixels
+    def project(self, point: Point) -> tuple[float, float]:
+        """A world point in metres to pixels (x, y), z held at NEAR_M or farther.
 
-    def polygon(self, points: Array, color: Color, label: int, *, shade: float = 1.0) -> None:
-        """Fill the polygon through world `points` (N, 3)."""
-        z = float(np.mean(np.maximum(np.asarray(points)[:, 2], NEAR_M)))
-        pixels = np.clip(self.project(points), -20000, 20000).round().astype(np.int32)
+        Plain numbers: a frame has thousands of points, and arrays of three are slow.
+        """
+        depth = max(point[2], NEAR_M)
+        x = point[0] / depth * self.focal_px + self._vanish_x
+        y = (self.height_m - point[1]) / depth * self.focal_px + self._vanish_y
+        return min(max(x, -FAR_PX), FAR_PX), min(max(y, -FAR_PX), FAR_PX)
+
+    def polygon(
+        self, points: Sequence[Point], color: Color, label: int, *, shade: float = 1.0
+    ) -> None:
+        """Fill the polygon through world `points`."""
+        z = sum(max(point[2], NEAR_M) for point in points) / len(points)
+        corners = [tuple(map(round, self.project(point))) for point in points]
+        pixels = np.array(corners, np.int32)
         cv2.fillPoly(self.image, [pixels], self.shaded(color, z, shade))
         cv2.fillPoly(self.labels, [pixels], label)
 
@@ -75,7 +88,7 @@ class Camera:
         least = z / self.focal_px
         x1 = max(x[1], x[0] + least)
         corners = [(x[0], y[0], z), (x1, y[0], z), (x1, y[1], z), (x[0], y[1], z)]
-        self.polygon(np.array(corners), color, label, shade=shade)
+        self.polygon(corners, color, label, shade=shade)
 
     def side(
         self, x: float, z: tuple[float, float], y: tuple[float, float], color: Color, label: int
@@ -86,7 +99,7 @@ class Camera:
             return
         corners = [(x, y[0], near), (x, y[0], far), (x, y[1], far), (x, y[1], near)]
         shade = self.light.left if x < 0 else self.light.right
-        self.polygon(np.array(corners), color, label, shade=shade)
+        self.polygon(corners, color, label, shade=shade)
 
     def ground(
         self, x: tuple[float, float], z: tuple[float, float], color: Color, label: int
@@ -96,16 +109,16 @@ class Camera:
         if far <= near:
             return
         corners = [(x[0], 0, near), (x[1], 0, near), (x[1], 0, far), (x[0], 0, far)]
-        self.polygon(np.array(corners), color, label)
+        self.polygon(corners, color, label)
 
     def disc(
-        self, centre: tuple[float, float, float], radii: tuple[float, float], color: Color,
+        self, centre: Point, radii: tuple[float, float], color: Color,
         label: int, *, shade: float = 1.0,
     ) -> None:  # fmt: skip
         """An ellipse that faces the camera, at least one pixel across."""
         if centre[2] < NEAR_M:
             return
-        x, y = np.clip(self.project(np.array([centre]))[0], -20000, 20000)
+        x, y = self.project(centre)
         scale = self.focal_px / centre[2]
         axes = (max(1, round(radii[0] * scale)), max(1, round(radii[1] * scale)))
         at = (round(x), round(y))
@@ -114,7 +127,9 @@ class Camera:
 
     def shaded(self, color: Color, z: float, shade: float) -> Color:
         """`color` lit, and faded towards the horizon with the distance `z`."""
-        keep = float(np.exp(-z / self.light.fog_m))
-        lit = np.array(color) * self.light.gain * shade
-        mixed = np.clip(lit * keep + np.array(self.light.horizon) * (1 - keep), 0, 255)
-        return tuple(float(channel) for channel in mixed)  # type: ignore[return-value]
+        keep = math.exp(-z / self.light.fog_m)
+        red, green, blue = (
+            min(max(own * gain * shade * keep + far * (1 - keep), 0.0), 255.0)
+            for own, gain, far in zip(color, self.light.gain, self.light.horizon, strict=True)
+        )
+        return red, green, blue

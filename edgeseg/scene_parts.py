@@ -54,7 +54,7 @@ def building(random: Random, side: float, x: float, length: float) -> Draw:
         camera.front(z, (inner, outer), (0, height), wall, BUILDING, shade=shade)
         if pitched and z > NEAR_M:
             top = [(inner, height, z), (outer, height, z), ((inner + outer) / 2, height + 3, z)]
-            camera.polygon(np.array(top), roof, BUILDING, shade=shade)
+            camera.polygon(top, roof, BUILDING, shade=shade)
         camera.side(side * x, (z, z1), (0, height), wall, BUILDING)
         if pitched:
             camera.side(side * x, (z, z1), (height, height + 0.5), roof, BUILDING)

@@ -13,7 +13,7 @@ from edgeseg.datasets import open_dataset
 from edgeseg.errors import UsageError
 from edgeseg.files import write_whole
 from edgeseg.metrics.confusion import confusion_of, iou_per_class, mean_iou
-from edgeseg.tables import needs
+from edgeseg.tables import known, needs
 from edgeseg.types import IGNORE, Counts, Dataset, LabelledFrame, OnProgress, Pixels, Size
 
 if TYPE_CHECKING:
@@ -72,9 +72,10 @@ def train(how: Training, out: Path, *, on_progress: OnProgress | None = None) ->
         UsageError: `out` holds another run.
     """
     with needs("export"):
-        from edgeseg.zoo import build_network
+        from edgeseg.zoo import MODELS, build_network
         from edgeseg.zoo.training import Trainer, class_weights_from_counts, load_state, save_state
 
+    known(MODELS, how.network, kind="network")
     data = open_dataset(how.data, root=how.root, split="train")
     frames = [_labelled(data, index) for index in range(len(data))]
     masks = [frame.mask for frame in frames if frame.mask is not None]
@@ -122,7 +123,6 @@ def _streets(how: Training, classes: int) -> list[LabelledFrame]:
 
 def _claimed(out: Path, how: Training) -> Path:
     """The state file of `out`, which belongs to this run alone."""
-    out.mkdir(parents=True, exist_ok=True)
     mine = json.dumps(asdict(how), default=str, sort_keys=True, indent=1)
     run_file = out / "run.json"
     if run_file.is_file() and run_file.read_text() != mine:

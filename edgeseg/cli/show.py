@@ -57,7 +57,10 @@ def progress() -> Iterator[OnProgress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
         current: dict[str, Any] = {}
 
         def report(step: str, done: int, total: int | None) -> None:
