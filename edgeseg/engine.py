@@ -95,6 +95,7 @@ class Engine:
 
     def new_slot(self) -> Slot:
         """Memory for one more frame in flight; allocate slots before the loop, not in it."""
+        self._refuse_without_plan()
         inputs = {name: aligned(spec.shape) for name, spec in self._runner.inputs.items()}
         outputs = {name: aligned(spec.shape) for name, spec in self._runner.outputs.items()}
         return Slot(
@@ -123,9 +124,10 @@ class Engine:
         size = Size(*image.shape[:2])
         if size != self.frame_size:
             if self._other_size is None or self._other_size.frame_size != size:
+                other = self.at(size)  # first, since the size may be refused
                 if self._other_size is not None:
                     self._other_size.close()
-                self._other_size = self.at(size)
+                self._other_size = other
             return self._other_size(image)
         if self._slot is None:
             self._slot = self.new_slot()
@@ -142,6 +144,7 @@ class Engine:
         Raises:
             EngineMismatch: the backend cannot take another size (TensorRT).
         """
+        self._refuse_without_plan()
         manifest, folder = self.manifest, self.folder
         if size == self.frame_size:
             plan = (folder / manifest.plans[self.backend_name].file).read_bytes()
@@ -187,6 +190,12 @@ class Engine:
         except OutputError as error:
             log.warning("the plan for %s frames is not kept: %s", size, error.problem)
         return body
+
+    def _refuse_without_plan(self) -> None:
+        if not self._runner.inputs:
+            raise EngineMismatch(
+                f"{self.folder} has no plan yet", fix=f"edgeseg build {self.folder} --backend auto"
+            )
 
     def close(self) -> None:
         """Free the network; closing twice is fine."""

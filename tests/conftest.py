@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import edgeseg
+
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRED = frozenset(os.environ.get("EDGESEG_REQUIRE", "").replace(" ", "").split(","))
 """What this run must not skip for want of: "shared", or the import name of a package."""
@@ -30,6 +32,47 @@ def shared() -> Path:
     if not folder.is_dir():
         _missing("shared", f"{folder} is missing; EDGESEG_SHARED names the folder of shared files")
     return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small labelled pictures of the synthetic street, in the splits train, val and test."""
+    from tests.small import write_pictures
+
+    folder = tmp_path_factory.mktemp("pictures")
+    for split, seeds in (("train", range(3)), ("val", range(100, 104)), ("test", range(200, 203))):
+        write_pictures(folder / split, seeds)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_int8(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """The folder of a small INT8 engine on OpenVINO; copy it before you change it."""
+    from tests.small import build_small, working_directory
+
+    with working_directory(tmp_path_factory.mktemp("small")) as folder:
+        build_small(folder / "engines" / "small", pictures).close()
+    return folder / "engines" / "small"
+
+
+@pytest.fixture(scope="session")
+def small_fp32(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """The folder of the same network in float."""
+    from tests.small import build_small, working_directory
+
+    with working_directory(tmp_path_factory.mktemp("float")) as folder:
+        build_small(folder / "engine", pictures, precision="fp32", calibrate=None).close()
+    return folder / "engine"
+
+
+@pytest.fixture(scope="session")
+def small_null(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an engine that computes nothing: what is left is the loop around it."""
+    from tests.small import NETWORK, SIZE, working_directory
+
+    with working_directory(tmp_path_factory.mktemp("null")) as folder:
+        edgeseg.build(NETWORK, size=SIZE, frame=SIZE, backend="null", out=folder / "engine").close()
+    return folder / "engine"
 
 
 def _packages_of(item: pytest.Item) -> set[str]:

@@ -65,7 +65,8 @@ def _clipped(
     model.graph.initializer.extend(
         [initializer(low, np.zeros((), np.float32)), initializer(high, np.asarray(top))]
     )
-    if alone and maker.op_type in {"Relu", "Clip"}:
+    ends_known = all(name in values for name in maker.input[1:] if name)
+    if alone and maker.op_type in {"Relu", "Clip"} and ends_known:
         _clip_in_place(maker, low, high, values, top)
         return []
     clipped = f"{node.name}_clipped"
@@ -77,7 +78,7 @@ def _clip_in_place(
     maker: NodeProto, low: str, high: str, values: dict[str, Array], top: np.float32
 ) -> None:
     """Make the Relu or Clip `maker` end at `top`, unless it ends lower already."""
-    if maker.op_type == "Clip" and len(maker.input) > 2 and values[maker.input[2]] <= top:
+    if maker.op_type == "Clip" and any(values[name] <= top for name in maker.input[2:] if name):
         return
     own_low = maker.input[1] if maker.op_type == "Clip" else low
     maker.op_type = "Clip"

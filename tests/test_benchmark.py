@@ -1,0 +1,126 @@
+import time
+from pathlib import Path
+
+import pytest
+
+import edgeseg
+from edgeseg.benchmark import Benchmark, network_latencies_ms
+from edgeseg.engine import Engine
+from edgeseg.errors import UsageError
+from edgeseg.types import Slot
+
+pytestmark = pytest.mark.needs("openvino", "av", "cv2", "onnx")
+
+
+@pytest.fixture(scope="module")
+def report(small_int8: Path, small_fp32: Path) -> Benchmark:
+    return edgeseg.benchmark(
+        small_int8,
+        "null://?seconds=1&size=120x90",
+        ("null://",),
+        frames=20,
+        rivals=(small_fp32,),
+        workers=2,
+    )
+
+
+def test_the_network_alone(report: Benchmark) -> None:
+    latency = report.latency_ms
+
+    assert 0 < latency.p50 <= latency.p95 <= latency.p99
+    assert report.fps == pytest.approx(1000 / latency.mean)
+    assert (report.precision, report.backend, report.size, report.frame) == (
+        "int8",
+        "openvino",
+        "128x96",
+        "120x90",
+    )
+
+
+def test_the_whole_loop(report: Benchmark) -> None:
+    loop = report.end_to_end
+
+    assert loop is not None
+    assert (loop.frames, loop.workers, loop.sinks) == (30, 2, ["null://"])
+    assert loop.fps > 0
+    assert 0 < loop.age_ms.p50 <= loop.age_ms.p99
+    assert report.stages_ms is not None
+    assert set(report.stages_ms) == {"decode", "pre", "infer", "post", "draw", "encode"}
+    assert report.stages_ms["pre"] is None  # inside the graph
+    assert report.stages_ms["infer"] > 0  # type: ignore[operator]
+
+
+def test_the_paper(report: Benchmark) -> None:
+    paper, manifest_gmac = report.versus["paper"], report.versus["paper"]["ours_gmac"]  # type: ignore[index]
+
+    assert paper["network"] == "DeepLab v1 (VGG-16, fc6 4x4) at 306x306"  # type: ignore[index]
+    assert (paper["gpu"], paper["fps"], paper["gmac"]) == ("Titan", 8, 114)  # type: ignore[index]
+    assert paper["ratio_fps"] == pytest.approx(report.fps / 8)  # type: ignore[index]
+    assert paper["ratio_gmac_per_s"] == pytest.approx(  # type: ignore[index]
+        report.fps * manifest_gmac / (8 * 114)
+    )
+
+
+def test_the_work_is_that_of_the_manifest(report: Benchmark, small_int8: Path) -> None:
+    with Engine.open(small_int8) as engine:
+        assert report.versus["paper"]["ours_gmac"] == pytest.approx(engine.manifest.macs / 1e9)  # type: ignore[index]
+
+
+def test_a_rival_that_takes_four_times_as_long(
+    small_int8: Path, small_fp32: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(self: Engine, slot: Slot) -> None:
+        del slot
+        time.sleep(0.005 if self.manifest.precision.value == "int8" else 0.02)
+
+    monkeypatch.setattr(Engine, "launch", launch)
+
+    rival = edgeseg.benchmark(small_int8, frames=15, rivals=(small_fp32,)).versus[str(small_fp32)]
+
+    assert rival["backend"] == "openvino"  # type: ignore[index]
+    assert 2.5 < rival["ratio"] < 4.5  # type: ignore[index]
+    assert rival["latency_ms"]["p50"] >= 20  # type: ignore[index]
+
+
+def test_the_machine_and_what_else_it_did(report: Benchmark) -> None:
+    assert report.machine["cores"] >= 1  # type: ignore[operator]
+    assert isinstance(report.foreign_load["dirty"], bool)
+    assert report.foreign_load["cpus"] is None or report.foreign_load["cpus"] >= 0
+    assert report.memory_mib is None or report.memory_mib > 10
+
+
+def test_rivals_take_turns_frame_by_frame(
+    small_int8: Path, small_fp32: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    launch = Engine.launch
+
+    def noted(self: Engine, slot: Slot) -> None:
+        order.append(self.manifest.precision.value)
+        launch(self, slot)
+
+    monkeypatch.setattr(Engine, "launch", noted)
+    with Engine.open(small_int8) as one, Engine.open(small_fp32) as other:
+        ours, theirs = network_latencies_ms([one, other], 6)
+
+    assert order[-12:] == ["int8", "fp32"] * 6
+    assert len(ours) == len(theirs) == 6
+
+
+def test_without_a_source_there_is_no_loop(small_null: Path) -> None:
+    found = edgeseg.benchmark(small_null, frames=3)
+
+    assert (found.end_to_end, found.stages_ms) == (None, None)
+    assert found.latency_ms.p50 >= 0
+
+
+def test_the_loop_runs_on_a_backend_that_times_nothing(small_null: Path) -> None:
+    found = edgeseg.benchmark(small_null, "null://?seconds=1&size=128x96", frames=3)
+
+    assert found.stages_ms is not None
+    assert found.stages_ms["infer"] is None
+
+
+def test_less_than_one_frame_is_refused(small_null: Path) -> None:
+    with pytest.raises(UsageError, match="0 frames cannot be measured"):
+        edgeseg.benchmark(small_null, frames=0)
