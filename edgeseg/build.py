@@ -10,7 +10,7 @@ from edgeseg.calibration import ranges_for
 from edgeseg.engine import Engine, compiled
 from edgeseg.errors import BuildError, UsageError
 from edgeseg.files import write_whole
-from edgeseg.gate import check_conversion, verified, verified_from_folder
+from edgeseg.gate import check_conversion, keep_pictures, verified, verified_from_folder
 from edgeseg.manifest import Manifest, Plan, check_files, read_manifest
 from edgeseg.origin import Options, core_for, recipe_for
 from edgeseg.publish import refuse_foreign, seal, staged
@@ -111,7 +111,9 @@ def build_recipe(
         ranges = ranges_for(recipe, core, on_progress=on_progress)
     with staged(out) as stage:
         manifest = _graphs(recipe, core, ranges, stage)
-        if not until_graph:
+        if until_graph:
+            keep_pictures(recipe, core, manifest, stage)
+        else:
             plan = _compiled_plan(stage, manifest, name, on_progress)
             manifest = seal(manifest.model_copy(update={"plans": {name: plan}}), stage)
             plan = verified(recipe, core, stage, name, plan, on_progress)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeseg.calibration import calibration_data
-from edgeseg.datasets import Subset, open_dataset
+from edgeseg.datasets import Subset, open_dataset, readable
 from edgeseg.engine import Engine
 from edgeseg.errors import AccuracyGateFailed, BuildError
-from edgeseg.manifest import Measured, Plan
+from edgeseg.manifest import Manifest, Measured, Plan
 from edgeseg.recipe import Gate, Recipe
 from edgeseg.tables import needs
 from edgeseg.types import Dataset, OnProgress, Pixels, Precision, Size
@@ -61,6 +61,22 @@ def verified(
     if name != "null":
         _refuse_loss(recipe.gate, found)
     return plan.model_copy(update={"measured": found})
+
+
+def keep_pictures(recipe: Recipe, core: "ModelProto", manifest: Manifest, stage: Path) -> None:
+    """Write a few pictures with their float labels, for whoever compiles the graph later."""
+    chosen = _verification_data(recipe)
+    if chosen is None:
+        return
+    data, _ = chosen
+    count = min(VERIFY_FRAMES, len(data))
+    few = Subset(data, [index * len(data) // count for index in range(count)])
+    keeper = _Keeper(len(few))
+    reference = float_reference(core, manifest)
+    for _, frame in readable(few, []):
+        labels = reference(frame.image)
+        keeper.see(frame.image, labels, labels, frame.mask)
+    keeper.write(stage / "verify.npz")
 
 
 def _verification_data(recipe: Recipe) -> tuple[Dataset, bool] | None:

@@ -70,13 +70,15 @@ def recipe_for(source: str, options: Options) -> Recipe:
     values.pop("own_size", None)
     gate = _gate(options, calibration)
     frame = options.frame or _picture_size(calibration, gate) or size
+    frame_format = options.frame_format or PixelFormat.RGB8
+    frame_format.frame_shape(frame)  # refuses what the format cannot hold
     return Recipe(
         **values,
         precision=precision,
         backend=options.backend or "auto",
         size=str(size),
         frame=str(frame),
-        frame_format=options.frame_format or PixelFormat.RGB8,
+        frame_format=frame_format,
         keep_fp16=list(options.keep_fp16 or ()),
         calibration=calibration,
         gate=gate,

@@ -83,11 +83,18 @@ def stream(
         from edgeseg.video import open_source
 
     own = engine if isinstance(engine, Engine) else Engine.open(engine)
+    opened: Source | None = None
     try:
-        opened = source
-        if isinstance(opened, str):
-            opened = open_source(opened, pixel_format=own.manifest.frame_format, rate=rate)
+        opened = (
+            open_source(source, pixel_format=own.manifest.frame_format, rate=rate)
+            if isinstance(source, str)
+            else source
+        )
         running = own.at(opened.info.size, workers=workers or default_workers())
+    except BaseException:
+        if opened is not None:
+            opened.close()
+        raise
     finally:
         if own is not engine:
             own.close()

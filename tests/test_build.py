@@ -225,9 +225,13 @@ def test_graph_first_and_plan_later_on_another_backend(workplace: Path, pictures
 
     with edgeseg.build(folder, backend="onnxruntime") as engine:
         labels = engine(street(5)[0])
-        plans = list(engine.manifest.plans)
+        plans = engine.manifest.plans
 
-    assert plans == ["onnxruntime"]
+    assert list(plans) == ["onnxruntime"]
+    found = plans["onnxruntime"].measured
+    assert found is not None
+    assert found.data == "verify.npz"
+    assert found.frames == 4  # all of val
     assert labels.shape == (90, 120)
     assert (folder / "plan.onnxruntime").is_file()
 
