@@ -13,7 +13,6 @@ from edgeseg.build import build
 from edgeseg.datasets.camvid import CAMVID_LABELS
 from edgeseg.graph.cut import core_of
 from edgeseg.graph.load import load_model
-from edgeseg.graph.unsigned import unsigned_where_never_negative
 from edgeseg.types import FrameTime, Pixels, Precision, Size
 from edgeseg.video import FrameView, open_sink, open_source
 
@@ -67,9 +66,8 @@ def float_engine(folder: Path, *, backend: str, frame: Size, size: Size = SIZE) 
 
 
 def int8_core(engine: Path) -> bytes:
-    """The quantised core of an engine in the form that its CPU backends compile."""
-    core = core_of(load_model(engine / "graph.onnx"))
-    return bytes(unsigned_where_never_negative(core).SerializeToString())
+    """The quantised core of an engine, as OpenVINO compiles it."""
+    return bytes(core_of(load_model(engine / "graph.onnx")).SerializeToString())
 
 
 def write_clip(path: Path, *, frames: int, size: Size) -> Path:

@@ -34,7 +34,11 @@ def _openvino_runner(model: bytes) -> RunGraph:
     from openvino import Core
 
     core = Core()
-    config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    config = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,
+    }
     compiled = core.compile_model(core.read_model(model), "CPU", config)
     request = compiled.create_infer_request()
     names = [output.any_name for output in compiled.outputs]

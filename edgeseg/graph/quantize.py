@@ -180,6 +180,6 @@ def _drop_repeated_bounds(model: ModelProto) -> None:
         readers = read_by.get(node.output[0], [])
         if low is None or low != 0 or [each.op_type for each in readers] != ["QuantizeLinear"]:
             continue
-        if LEVELS * values[readers[0].input[1]] <= high:
+        if np.rint(high / values[readers[0].input[1]]) >= LEVELS:  # its bound is 127 already
             node.op_type = "Relu"
             del node.input[1:]
