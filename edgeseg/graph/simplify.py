@@ -74,9 +74,11 @@ def opset_of(model: ModelProto) -> int:
 
 
 def _simplified(model: ModelProto, name: str, shape: list[int]) -> ModelProto:
+    own = ModelProto()
+    own.CopyFrom(model)  # onnxsim 0.7, the newest for Python 3.10, writes into what it is given
     try:
         # Its own check compares random noise by absolute error; `build` compares real pictures.
-        simple, _ = onnxsim.simplify(model, check_n=0, overwrite_input_shapes={name: shape})
+        simple, _ = onnxsim.simplify(own, check_n=0, overwrite_input_shapes={name: shape})
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise BuildError(
             f"onnxsim cannot simplify the graph: {error}", fix="check the graph in ONNX Runtime"
