@@ -11,6 +11,7 @@ from edgeseg.errors import UsageError
 from edgeseg.metrics.latency import LatencySummary, summarise
 from edgeseg.metrics.load import ForeignLoad, resident_mib
 from edgeseg.stream import Show, default_workers, run
+from edgeseg.tables import needs
 from edgeseg.types import OnProgress, Slot
 
 WARMUP = 5
@@ -99,8 +100,10 @@ def benchmark(
                 codec=codec,
                 on_progress=on_progress,
             )
+    with needs("video"):
+        from edgeseg.video.threads import one_opencv_thread
     others = [Engine.open(rival, threads=threads) for rival in rivals]
-    with ForeignLoad() as load:
+    with one_opencv_thread(), ForeignLoad() as load:
         latencies, *theirs = network_latencies_ms([engine, *others], frames, on_progress)
         loop, stages = None, None
         if source is not None:

@@ -1,5 +1,6 @@
 """Run an engine over a source and into sinks."""
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -71,7 +72,7 @@ def stream(
 ) -> "Stream":
     """The results of `engine` on every frame of `source`, in order; `sinks` get each one first.
 
-    `workers` frames are worked on at once, each by one thread from end to end; None takes one
+    `workers` frames are worked on at once, each by one thread from end to end; None takes two
     more than there are cores. Nothing is dropped: files wait. Iterate over it once; leaving the
     loop early, or an exception, closes everything.
 
@@ -163,7 +164,11 @@ class Stream:
         self._text = ""
         self._delivered = 0
         self._closed = False
+        self._scope = contextlib.ExitStack()
         try:
+            with needs("video"):
+                from edgeseg.video.threads import one_opencv_thread
+            self._scope.enter_context(one_opencv_thread())
             draws, size = self._draws(show) if draw else (None, source.info.size)
             if sinks:
                 with needs("video"):
@@ -181,6 +186,7 @@ class Stream:
             self._close_sinks()
             source.close()
             engine.close()
+            self._scope.close()
             raise
         self._results = self._loop.results()
 
@@ -208,6 +214,7 @@ class Stream:
             self._close_sinks()
             self.source.close()
             self.engine.close()
+            self._scope.close()
 
     def __enter__(self) -> "Stream":
         return self
@@ -271,8 +278,8 @@ class Stream:
 
 
 def default_workers() -> int:
-    """One more than the cores that this process may use: while one waits, another works."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
+    """Two more than the cores that this process may use: while some wait, others work."""
+    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else 3
 
 
 def _codec(uri: str, codec: str | None) -> str | None:
