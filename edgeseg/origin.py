@@ -1,5 +1,6 @@
 """What a user names - a network, an ONNX file, a recipe - becomes a recipe and its float core."""
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,8 +142,6 @@ def labels_of_weights(name: str, weights: Path) -> list[str]:
 
 def read_card(path: Path) -> dict[str, Any]:
     """The card of a weights file: at least `labels`."""
-    import json
-
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         list(values["labels"])

@@ -14,7 +14,7 @@ from edgeseg.errors import UsageError
 from edgeseg.files import write_whole
 from edgeseg.metrics.confusion import confusion_of, iou_per_class, mean_iou
 from edgeseg.tables import known, needs
-from edgeseg.types import IGNORE, Counts, Dataset, LabelledFrame, OnProgress, Pixels, Size
+from edgeseg.types import Counts, Dataset, LabelledFrame, OnProgress, Pixels, Size
 
 if TYPE_CHECKING:
     from edgeseg.zoo.training import Trainer
@@ -89,17 +89,21 @@ def train(how: Training, out: Path, *, on_progress: OnProgress | None = None) ->
     if state_file.is_file():
         log = load_state(trainer, state_file)
     val = open_dataset(how.data.partition(":")[0], root=how.root, split="val")
+    final: Counts | None = None
     for step, batch in _batches(frames, streets, how, trainer.step_done):
         loss = trainer.step(*batch, total_steps=how.steps)
         if on_progress:
             on_progress(f"step (loss {loss:.3f})", step + 1, how.steps)
         if (step + 1) % how.evaluate_every == 0 or step + 1 == how.steps:
-            every = 1 if step + 1 == how.steps else 4
-            miou = mean_iou(_evaluated(trainer, val, every))
-            log.append({"step": step + 1, "loss": loss, "val_miou": miou})
+            is_last = step + 1 == how.steps
+            confusion = _evaluated(trainer, val, every=1 if is_last else 4)
+            final = confusion if is_last else None
+            log.append({"step": step + 1, "loss": loss, "val_miou": mean_iou(confusion)})
             save_state(trainer, state_file, log)
             write_whole(out / "log.json", json.dumps(log, indent=1).encode())
-    return _published(trainer, how, out, _evaluated(trainer, val, 1), data)
+    if final is None:  # a run that was at its end already
+        final = _evaluated(trainer, val, every=1)
+    return _published(trainer, how, out, final, data)
 
 
 def _labelled(data: Dataset, index: int) -> LabelledFrame:
@@ -195,6 +199,3 @@ def _published(
     return TrainingResult(
         weights=weights, steps=how.steps, val_miou=mean_iou(confusion), val_iou=iou
     )
-
-
-__all__ = ["IGNORE", "Phase", "Training", "TrainingResult", "train"]

@@ -13,33 +13,14 @@ from edgeseg.graph.nodes import tensor_shape
 from edgeseg.graph.quantize import quantization_hash
 from edgeseg.graph.reframe import reframed, spec_of
 from edgeseg.manifest import Manifest
-from edgeseg.types import PixelFormat, Precision, Size
+from edgeseg.types import PixelFormat, Size
+from tests.engines import tiny_manifest
 from tests.networks import SIZE, picture, pixels_of
 from tests.oracle import bilinear, labels_and_decided, run
 
 
 def manifest_for(frame: str, **changes: object) -> Manifest:
-    values: dict[str, object] = {
-        "edgeseg": "0",
-        "name": "tiny",
-        "network": "tiny",
-        "precision": Precision.FP32,
-        "size": "64x48",
-        "frame": frame,
-        "frame_format": PixelFormat.RGB8,
-        "mask_size": "frame",
-        "order": "rgb",
-        "gain": (1 / 64,) * 3,
-        "bias": (-2.0,) * 3,
-        "labels": list("abcde"),
-        "colors": [(0, 0, index) for index in range(5)],
-        "macs": 0,
-        "parameters": 0,
-        "quantization": None,
-        "files": {},
-        "plans": {},
-    }
-    return Manifest.model_validate({**values, **changes})
+    return tiny_manifest(frame=frame, **changes)
 
 
 def framed(core: ModelProto, frame: str = "80x60", **changes: object) -> ModelProto:
