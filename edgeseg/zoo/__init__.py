@@ -1,41 +1,60 @@
-"""Networks by name. One file and one row each; weights that ship lie in `weights/`."""
+"""Networks by name: one file and one row each; weights that ship lie in `weights/`."""
 
-import ast
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.tables import needs, pick
+from edgeseg.errors import UsageError
+from edgeseg.tables import known, needs, pick
+from edgeseg.types import Size
+from edgeseg.zoo.rows import MODELS as MODELS
+from edgeseg.zoo.rows import Row
 
 if TYPE_CHECKING:
     from torch import nn
-
-MODELS = {
-    "deeplabv3plus-mobilenetv2": "edgeseg.zoo.deeplabv3plus:deeplabv3plus_mobilenetv2",
-}
-
-
-def described(name: str) -> str:
-    """What network `name` is, from the first line of its file, which is not imported."""
-    spec = find_spec(MODELS[name].partition(":")[0])
-    assert spec is not None
-    assert spec.origin is not None
-    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
-    return (docstring or "").partition("\n")[0]
 
 
 def build_network(name: str, *, classes: int, seed: int = 0, **variant: Any) -> "nn.Module":
     """The network `name` with random weights drawn from `seed`.
 
+    `variant` overrides the keyword arguments of its row, such as `width=0.5`.
+
     Raises:
-        UsageError: no such network.
+        UsageError: no such network, or no such variant of it.
         MissingPackage: PyTorch is not installed.
     """
+    row = MODELS[known(MODELS, name, kind="network")]
     with needs("export"):
         import torch
 
-        make = pick(MODELS, name, kind="network")
+        make = pick({name: row.make}, name, kind="network")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network: nn.Module = make(classes=classes, **variant)
+        try:
+            network: nn.Module = make(classes=classes, **{**row.variant, **variant})
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise UsageError(
+                f"{name} has no such variant: {str(error).partition('argument ')[2]}",
+                fix=f"its variants: {', '.join(variants_of(make))}",
+            ) from error
     return network
+
+
+def variants_of(make: Any) -> list[str]:
+    """The names of the options that a network's function takes, `classes` apart."""
+    code = make.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return [name for name in names if name != "classes"]
+
+
+def check_size(name: str, row: Row, size: Size) -> None:
+    """Refuse a size that the network cannot take.
+
+    Raises:
+        UsageError: with the nearest size that it can.
+    """
+    nearest = row.sizes.nearest(size)
+    if nearest != size:
+        raise UsageError(
+            f"{name} cannot take pictures of {size}: {row.sizes}", fix=f"--size {nearest}"
+        )

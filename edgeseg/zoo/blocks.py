@@ -7,7 +7,8 @@ from torch import Tensor, nn
 class ConvBN(nn.Sequential):
     """Convolution without bias, batch normalisation and the activation `act`, if any.
 
-    The padding keeps the size divided by `stride` (rounded up) for odd kernels and any dilation.
+    Unless `padding` is given it keeps the size divided by `stride` (rounded up) for odd kernels and
+    any dilation.
     """
 
     def __init__(
@@ -20,14 +21,17 @@ class ConvBN(nn.Sequential):
         dilation: int = 1,
         groups: int = 1,
         act: type[nn.Module] | None = nn.ReLU,
+        padding: int | None = None,
     ) -> None:
+        if padding is None:
+            padding = dilation * (kernel - 1) // 2
         layers: list[nn.Module] = [
             nn.Conv2d(
                 in_channels,
                 out_channels,
                 kernel,
                 stride,
-                padding=dilation * (kernel - 1) // 2,
+                padding=padding,
                 dilation=dilation,
                 groups=groups,
                 bias=False,
@@ -53,3 +57,8 @@ def separable(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.S
 def resize_like(x: Tensor, reference: Tensor) -> Tensor:
     """`x` (N, C, h, w) resized bilinearly, half-pixel centres, to the H and W of `reference`."""
     return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def resized(x: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
+    """`x` (N, C, h, w) resized bilinearly to `size`; `align_corners` as the author has it."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)

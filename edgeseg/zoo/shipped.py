@@ -20,3 +20,9 @@ def card(name: str) -> dict[str, Any] | None:
         return None
     loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return loaded
+
+
+def shipped_weights(name: str) -> Path | None:
+    """The weights of network `name` that ship with edgeseg, as safetensors, if any do."""
+    path = FOLDER / f"{name}.safetensors"
+    return path if path.is_file() else None
