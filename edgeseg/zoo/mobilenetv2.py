@@ -15,18 +15,34 @@ STAGES = (
     (6, 320, 1, 1),
 )
 
+PLACES = tuple((stage, block) for stage, row in enumerate(STAGES) for block in range(row[2]))
+"""Stage and block of each of the 17 blocks, which public code numbers from 1."""
+
 
 class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise 3x3, project 1x1 (section 3.3); the shortcut joins equal shapes."""
+    """Expand 1x1, depthwise 3x3, project 1x1 (section 3.3); the shortcut joins equal shapes.
+
+    `pad_first` pads the block's input instead of the depthwise convolution's: its border then holds
+    what the expansion makes of zeros, not zeros.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, dilation: int, expand: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        dilation: int,
+        expand: int,
+        pad_first: bool = False,
     ) -> None:
         super().__init__()
         hidden = in_channels * expand
         layers: list[nn.Module] = []
+        pad_first = pad_first and expand != 1
         if expand != 1:
-            layers.append(ConvBN(in_channels, hidden, act=nn.ReLU6))
+            before = dilation if pad_first else 0
+            layers.append(ConvBN(in_channels, hidden, act=nn.ReLU6, padding=before))
         layers += [
             ConvBN(
                 hidden,
@@ -36,6 +52,7 @@ class InvertedResidual(nn.Module):
                 dilation=dilation,
                 groups=hidden,
                 act=nn.ReLU6,
+                padding=0 if pad_first else dilation,
             ),
             ConvBN(hidden, out_channels, act=None),
         ]
@@ -54,10 +71,23 @@ class MobileNetV2(nn.Module):
     the dilation of the stage before (the convention of the public PyTorch ports).
     """
 
-    def __init__(self, *, output_stride: int = 16, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        output_stride: int = 16,
+        width: float = 1.0,
+        stem_padding: int = 1,
+        pad_first: bool = False,
+        late_dilation: bool = False,
+    ) -> None:
+        """`stem_padding`: 0 in VainF's code. `pad_first`: VainF and jfzhang95, see the block.
+
+        `late_dilation`: a stage that keeps the resolution dilates only the stages after it
+        (jfzhang95).
+        """
         super().__init__()
         channels = rounded(32 * width)
-        self.stem = ConvBN(3, channels, kernel=3, stride=2, act=nn.ReLU6)
+        self.stem = ConvBN(3, channels, kernel=3, stride=2, act=nn.ReLU6, padding=stem_padding)
         stages: list[nn.Module] = []
         current_stride, dilation = 2, 1
         for expand, base_channels, repeats, stage_stride in STAGES:
@@ -69,13 +99,15 @@ class MobileNetV2(nn.Module):
             current_stride *= stride
             blocks = []
             for index in range(repeats):
+                keeps = index == 0 or late_dilation
                 blocks.append(
                     InvertedResidual(
                         channels,
                         out_channels,
                         stride=stride if index == 0 else 1,
-                        dilation=first_dilation if index == 0 else dilation,
+                        dilation=first_dilation if keeps else dilation,
                         expand=expand,
+                        pad_first=pad_first,
                     )
                 )
                 channels = out_channels
