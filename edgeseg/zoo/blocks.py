@@ -54,11 +54,6 @@ def separable(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.S
     )
 
 
-def resize_like(x: Tensor, reference: Tensor) -> Tensor:
-    """`x` (N, C, h, w) resized bilinearly, half-pixel centres, to the H and W of `reference`."""
-    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)
-
-
 def resized(x: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
     """`x` (N, C, h, w) resized bilinearly to `size`; `align_corners` as the author has it."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)

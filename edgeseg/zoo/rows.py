@@ -236,7 +236,7 @@ MODELS |= {
         "fcn8s-vgg16", width=0.25, pad=1, batch_norm=True, fc_channels=1024, dropout=0.1
     ),
     "segnet-compact": _compact("segnet-vgg16", width=0.1875),
-    "unet-compact": _compact("unet", width=0.125, batch_norm=True),
+    "unet-compact": _compact("unet", width=0.15, batch_norm=True, dropout=0.1),
     "deeplabv1-compact": _compact(
         "deeplabv1-largefov-vgg16", width=0.25, batch_norm=True, dropout=0.1
     ),
