@@ -11,6 +11,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Key to shape, with wrappers and `module.` prefixes taken off already."""
 
 
+def _unchanged(_: str, value: Tensor) -> Tensor:
+    return value
+
+
 class Found(NamedTuple):
     """The network that a file holds."""
 
@@ -35,7 +39,7 @@ class Layout:
     """(regular expression for a whole key of theirs, our name); the first that matches counts."""
     junk: tuple[str, ...] = ()
     """Regular expressions for whole keys that inference does not need."""
-    convert: Callable[[str, Tensor], Tensor] = field(default=lambda name, value: value)
+    convert: Callable[[str, Tensor], Tensor] = field(default=_unchanged)
     """Called with our name and their tensor, for values that are stored in another form."""
 
     def renamed(self, key: str) -> str | None:
