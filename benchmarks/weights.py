@@ -16,17 +16,19 @@ import numpy as np
 import onnx
 
 from edgeseg.datasets import open_dataset
-from edgeseg.export import export
 from edgeseg.files import write_whole
 from edgeseg.graph.cost import cost_of
 from edgeseg.graph.simplify import fixed_core
 from edgeseg.graph.store import half_stored
 from edgeseg.manifest import Manifest
 from edgeseg.metrics.confusion import confusion_of, iou_per_class, mean_iou
-from edgeseg.origin import DEFAULT_SIZE, IMAGENET
+from edgeseg.networks import TRAINED_SIZE
 from edgeseg.recipe import Description
 from edgeseg.verify import float_reference
+from edgeseg.zoo.export import export_core
+from edgeseg.zoo.pixels import PIXELS
 from edgeseg.zoo.shipped import FOLDER
+from edgeseg.zoo.weights_file import network_from_weights
 
 SPLITS = (("camvid", "val"), ("camvid", "test"), ("synthetic", "test"))
 
@@ -43,13 +45,13 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     shutil.copyfile(weights, FOLDER / weights.name)
     core = FOLDER / f"{given.name}.onnx"
-    export(given.name, core, weights=weights, classes=len(card["labels"]))
-    small = half_stored(onnx.load(core))
+    loaded = network_from_weights(weights, name=given.name, classes=len(card["labels"]), variant={})
+    small = half_stored(onnx.load_model_from_string(export_core(loaded.network)))
     write_whole(core, small.SerializeToString(deterministic=True))
-    fixed = fixed_core(small, DEFAULT_SIZE)
+    fixed = fixed_core(small, TRAINED_SIZE)
     cost = cost_of(fixed)
     card["cost"] = {
-        "macs": cost.macs, "parameters": cost.parameters, "size": str(DEFAULT_SIZE)
+        "macs": cost.macs, "parameters": cost.parameters, "size": str(TRAINED_SIZE)
     }  # fmt: skip
     card["data"] = "CamVid train and the synthetic street"
     card["license"] = "LICENSE-weights.txt: research use, as CamVid's own terms"
@@ -82,10 +84,10 @@ def scored(
 
 
 def _manifest(labels: list[str]) -> Manifest:
-    description = Description(labels=labels, **IMAGENET)
+    description = Description(labels=labels, **PIXELS["imagenet"])
     gain, bias = description.gain_and_bias()
     return Manifest.model_construct(
-        size=str(DEFAULT_SIZE), mask_size="frame", order="rgb", gain=gain, bias=bias
+        size=str(TRAINED_SIZE), mask_size="frame", order="rgb", gain=gain, bias=bias
     )
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeseg import __version__
 from edgeseg.backends import backend, preferred
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 ENGINES = Path("engines")
+RANDOM = "random"
 
 
 def build(
@@ -44,12 +45,20 @@ def build(
     min_agreement: float | None = None,
     keep_fp16: tuple[str, ...] | None = None,
     weights: str | Path | None = None,
+    variant: dict[str, Any] | None = None,
+    scales: tuple[float, ...] | None = None,
+    flip: bool | None = None,
+    fusion: str | None = None,
     description: dict[str, object] | None = None,
     until_graph: bool = False,
     out: str | Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Engine:
     """Build what `source` names (network, FILE.onnx, RECIPE.toml, engine folder) and open it.
+
+    `weights` are a file, or "random" to measure the speed alone. `variant` are keyword arguments
+    of a zoo network's function; with `scales` and `flip` the network runs several times over each
+    picture, inside the graph.
 
     For an engine folder only `backend` counts: it gets the plan that it lacks. With `until_graph`
     nothing is compiled; the engine that comes back then has no plan and cannot be launched.
@@ -76,7 +85,12 @@ def build(
         max_drop=max_drop,
         min_agreement=min_agreement,
         keep_fp16=keep_fp16,
-        weights=Path(weights) if weights else None,
+        weights=Path(weights) if weights and weights != RANDOM else None,
+        random_weights=True if weights == RANDOM else None,
+        variant=variant,
+        scales=scales,
+        flip=flip,
+        fusion=fusion,
         description=description,
     )
     folder = Path(source)
@@ -191,6 +205,7 @@ def _draft(recipe: Recipe, macs: int, parameters: int, digest: str | None) -> Ma
         edgeseg=__version__,
         name=recipe.name,
         network=recipe.network or (recipe.onnx.name if recipe.onnx else ""),
+        weights=_which_weights(recipe),
         precision=recipe.precision,
         size=recipe.size,
         frame=recipe.frame,
@@ -207,6 +222,13 @@ def _draft(recipe: Recipe, macs: int, parameters: int, digest: str | None) -> Ma
         files={},
         plans={},
     )
+
+
+def _which_weights(recipe: Recipe) -> str:
+    if recipe.random_weights:
+        return RANDOM
+    file = recipe.weights or recipe.onnx
+    return file.name if file else "shipped"
 
 
 def _compiled_plan(

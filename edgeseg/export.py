@@ -1,9 +1,11 @@
 """Write the float core of a network as ONNX."""
 
 from pathlib import Path
+from typing import Any
 
 from edgeseg.files import write_whole
-from edgeseg.origin import core_bytes
+from edgeseg.networks import Inference, ZooNetwork, core_bytes
+from edgeseg.types import Size
 
 
 def export(
@@ -12,18 +14,32 @@ def export(
     *,
     weights: str | Path | None = None,
     classes: int | None = None,
+    variant: dict[str, Any] | None = None,
+    size: Size | None = None,
+    scales: tuple[float, ...] = (1.0,),
+    flip: bool = False,
+    fusion: str = "mean",
 ) -> Path:
-    """Write network `name` to `out`: `pixels` float32 (N, 3, H, W) in, `logits` out, any H and W.
+    """Write network `name` to `out`: `pixels` float32 (1, 3, H, W) in, `logits` out.
 
-    Without `weights` it is the core that ships, which needs no PyTorch.
+    `weights` are a file, "random", or None for those that ship. A core that ships takes any H and
+    W and needs no PyTorch; any other is made for `size`, which is the paper's unless given.
 
     Raises:
-        UsageError: no such network, or no weights of it ship.
+        UsageError: no such network, a size it cannot take, or no weights of it ship.
         InputFileError: `weights` do not fit it.
         MissingPackage: own weights without PyTorch.
         OutputError: `out` cannot be written.
     """
     out = Path(out)
-    core = core_bytes(name, weights=Path(weights) if weights else None, classes=classes)
-    write_whole(out, core)
+    random = weights == "random"
+    what = ZooNetwork(
+        name=name,
+        weights=Path(weights) if weights and not random else None,
+        random=random,
+        classes=classes,
+        variant=variant or {},
+        inference=Inference(scales=scales, flip=flip, fusion=fusion),
+    )
+    write_whole(out, core_bytes(what, size=size))
     return out

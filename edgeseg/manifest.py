@@ -53,6 +53,8 @@ class Manifest(Document):
     edgeseg: str
     name: str
     network: str
+    weights: str = "shipped"
+    """The name of their file, "random" for an engine that shows the speed alone, or "shipped"."""
     precision: Precision
     size: str
     frame: str

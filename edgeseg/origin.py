@@ -1,6 +1,5 @@
 """What a user names - a network, an ONNX file, a recipe - becomes a recipe and its float core."""
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.datasets import open_dataset
 from edgeseg.documents import parsed, read_toml
 from edgeseg.errors import InputFileError, UsageError
+from edgeseg.networks import (
+    TRAINED_SIZE,
+    Inference,
+    ZooNetwork,
+    core_bytes,
+    default_size,
+    facts_of,
+)
 from edgeseg.recipe import Calibration, Description, Gate, Recipe, read_recipe
 from edgeseg.tables import known, needs
 from edgeseg.types import PixelFormat, Precision, Size
-from edgeseg.zoo import MODELS
-from edgeseg.zoo.shipped import card, shipped_core
+from edgeseg.zoo import MODELS, check_size
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-DEFAULT_SIZE = Size(360, 480)
-"""Of CamVid, on which the shipped weights were trained."""
-
-IMAGENET: dict[str, Any] = {
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
-    "scale": 1 / 255,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +44,11 @@ class Options:
     min_agreement: float | None = None
     keep_fp16: tuple[str, ...] | None = None
     weights: Path | None = None
+    random_weights: bool | None = None
+    variant: dict[str, Any] | None = None
+    scales: tuple[float, ...] | None = None
+    flip: bool | None = None
+    fusion: str | None = None
     description: dict[str, Any] | None = None
 
     def given(self) -> list[str]:
@@ -67,9 +69,11 @@ def recipe_for(source: str, options: Options) -> Recipe:
     values = _from_onnx(path, options) if path.suffix == ".onnx" else _from_zoo(source, options)
     precision = options.precision or Precision.FP32
     calibration = _calibration(options, precision)
-    size = options.size or values.pop("own_size", None) or DEFAULT_SIZE
-    values.pop("own_size", None)
+    own_size = values.pop("own_size", None)
+    size = options.size or own_size or TRAINED_SIZE
     gate = _gate(options, calibration)
+    if "network" in values:
+        check_size(source, MODELS[source], size)
     frame = options.frame or _picture_size(calibration, gate) or size
     frame_format = options.frame_format or PixelFormat.RGB8
     frame_format.frame_shape(frame)  # refuses what the format cannot hold
@@ -98,76 +102,59 @@ def core_for(recipe: Recipe) -> "ModelProto":
 
         from edgeseg.graph.load import load_model
         from edgeseg.graph.simplify import fixed_core
-    output = recipe.description.output if recipe.description else "logits"
+    assert recipe.description is not None
+    size = recipe.network_size
     if recipe.onnx is not None:
-        return fixed_core(load_model(recipe.onnx), recipe.network_size, output=output)
-    return fixed_core(
-        load_model_from_string(core_bytes(str(recipe.network), weights=recipe.weights)),
-        recipe.network_size,
+        return fixed_core(load_model(recipe.onnx), size, output=recipe.description.output)
+    what = ZooNetwork(
+        name=str(recipe.network),
+        weights=recipe.weights,
+        random=recipe.random_weights,
+        classes=len(recipe.description.labels) if recipe.random_weights else None,
+        variant=dict(recipe.variant),
+        inference=Inference(scales=tuple(recipe.scales), flip=recipe.flip, fusion=recipe.fusion),
     )
-
-
-def core_bytes(name: str, *, weights: Path | None = None, classes: int | None = None) -> bytes:
-    """The float core of a network of the zoo, any H and W: the one that ships, or exported now.
-
-    Raises:
-        UsageError: no such network, or none of its weights ship and none were given.
-        MissingPackage: own weights without PyTorch.
-    """
-    known(MODELS, name, kind="network")
-    shipped = shipped_core(name)
-    if weights is None and classes is None and shipped is not None:
-        return shipped.read_bytes()
-    if weights is None:
-        raise UsageError(f"no weights of {name} ship with edgeseg", fix="give --weights FILE")
-    with needs("export"):
-        from edgeseg.zoo import build_network
-        from edgeseg.zoo.export import export_core
-        from edgeseg.zoo.weights_file import load_weights
-    network = build_network(name, classes=classes or len(labels_of_weights(name, weights)))
-    load_weights(network, weights)
-    return export_core(network)
-
-
-def labels_of_weights(name: str, weights: Path) -> list[str]:
-    """The class names beside `weights` (FILE.json), or those of the shipped weights."""
-    beside = weights.with_suffix(".json")
-    if beside.is_file():
-        return list(read_card(beside)["labels"])
-    own = card(name)
-    if own is None:
-        raise UsageError(f"nothing says which classes {weights} has", fix=f"write {beside}")
-    return list(own["labels"])
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The card of a weights file: at least `labels`."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        list(values["labels"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputFileError(f"{path} is no card: {error}", fix='it needs "labels"') from error
-    loaded: dict[str, Any] = values
-    return loaded
+    return fixed_core(load_model_from_string(core_bytes(what, size=size)), size)
 
 
 def _from_zoo(name: str, options: Options) -> dict[str, Any]:
     known(MODELS, name, kind="network")
-    if options.description:
+    refused = set(options.description or {}) - {"labels"}
+    if refused:
         raise UsageError(
             f"{name} is described by edgeseg itself",
-            fix="leave out --order, --mean, --std, --scale, --output and --labels",
+            fix=f"leave out --{', --'.join(sorted(refused))}",
         )
-    own = read_card(options.weights.with_suffix(".json")) if options.weights else card(name)
-    if own is None:
-        raise UsageError(f"no weights of {name} ship with edgeseg", fix="give --weights FILE")
-    description = Description(labels=own["labels"], colors=own.get("colors", []), **IMAGENET)
-    return {"network": name, "weights": options.weights, "description": description}
+    given: Any = (options.description or {}).get("labels")
+    what = ZooNetwork(
+        name=name,
+        weights=options.weights,
+        random=bool(options.random_weights),
+        variant=options.variant or {},
+    )
+    facts = facts_of(what, given)
+    description = Description(labels=facts.labels, colors=facts.colors, **facts.pixels)
+    return {
+        "network": name,
+        "weights": options.weights,
+        "random_weights": what.random,
+        "variant": facts.variant,
+        "description": description,
+        "scales": list(options.scales or (1.0,)),
+        "flip": bool(options.flip),
+        "fusion": options.fusion or "mean",
+        "own_size": default_size(name),
+    }
 
 
 def _from_onnx(path: Path, options: Options) -> dict[str, Any]:
-    if options.weights:
-        raise UsageError("an ONNX file holds its own weights", fix="leave --weights out")
+    own = ("weights", "random_weights", "variant", "scales", "flip", "fusion")
+    refused = [key.partition("_")[0] for key in own if key in options.given()]
+    if refused:
+        raise UsageError(
+            f"an ONNX file holds its own form: --{refused[0]} is for the networks of the zoo",
+            fix=f"leave --{refused[0]} out",
+        )
     with needs("graph"):
         from edgeseg.graph.load import image_input, load_model
     source = image_input(load_model(path))

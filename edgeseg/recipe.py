@@ -78,6 +78,17 @@ class Recipe(Document):
     network: str | None = None
     onnx: Path | None = None
     weights: Path | None = None
+    random_weights: bool = False
+    """For speed alone: what such an engine sees means nothing."""
+    variant: dict[str, bool | int | float | str | list[int | float] | None] = Field(
+        default_factory=dict
+    )
+    """Keyword arguments of the network's function in the zoo."""
+    scales: list[float] = Field(default_factory=lambda: [1.0], min_length=1)
+    """The network runs once at each, and the scores are fused."""
+    flip: bool = False
+    """It runs on the mirrored picture as well."""
+    fusion: Literal["mean", "softmax-mean", "max"] = "mean"
     description: Description | None = None
     precision: Precision = Precision.FP32
     backend: str = "auto"

@@ -6,6 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from edgeseg.cli.show import Json, Root, points, print_json, print_table, progress
+from edgeseg.cli.zoo_options import (
+    Flip,
+    Fusion,
+    Scales,
+    Variants,
+    Weights,
+    scales_from,
+    variant_from,
+)
 from edgeseg.errors import UsageError
 from edgeseg.types import PixelFormat, Precision, size_from_text
 
@@ -43,7 +52,11 @@ def command(
     keep_fp16: Annotated[
         list[str] | None, typer.Option(help="Pattern of node names that stay float; repeatable.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Own weights of the network.")] = None,
+    weights: Weights = None,
+    variant: Variants = None,
+    scales: Scales = None,
+    flip: Flip = False,
+    fusion: Fusion = None,
     order: Annotated[str | None, typer.Option(help="Of an ONNX file: rgb or bgr.")] = None,
     mean: Annotated[str | None, typer.Option(help="Three numbers, comma between.")] = None,
     std: Annotated[str | None, typer.Option(help="Three numbers, comma between.")] = None,
@@ -88,6 +101,10 @@ def command(
             min_agreement=min_agreement,
             keep_fp16=tuple(keep_fp16) if keep_fp16 else None,
             weights=weights,
+            variant=variant_from(variant) or None,
+            scales=scales_from(scales),
+            flip=flip or None,
+            fusion=fusion,
             description=description or None,
             until_graph=until == "graph",
             out=out,

@@ -89,10 +89,10 @@ def test_it_is_the_export_of_the_weights_beside_it(name: str, shipped: ModelProt
     weights = FOLDER / f"{name}.safetensors"
     if not weights.is_file():
         pytest.skip(f"{weights.name} does not ship yet")
-    from edgeseg.origin import core_bytes
+    from edgeseg.networks import ZooNetwork, core_bytes
 
-    fresh = core_bytes(name, weights=weights)
     for size in ((64, 96), (90, 122)):
+        fresh = core_bytes(ZooNetwork(name=name, weights=weights), size=Size(*size))
         feeds = {"pixels": imagenet_pixels(size)}
         wanted = run(fresh, feeds)
         # The shipped core holds its weights in FP16.
