@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeseg.export import export
     from edgeseg.inspect import inspect
     from edgeseg.models import models
+    from edgeseg.scales import scale_weights
     from edgeseg.scene import Street
     from edgeseg.stream import stream
     from edgeseg.train import train
@@ -36,6 +37,7 @@ _WHERE = {
     "export": "edgeseg.export",
     "inspect": "edgeseg.inspect",
     "models": "edgeseg.models",
+    "scale_weights": "edgeseg.scales",
     "stream": "edgeseg.stream",
     "train": "edgeseg.train",
 }
@@ -54,6 +56,7 @@ __all__ = [
     "export",
     "inspect",
     "models",
+    "scale_weights",
     "stream",
     "train",
 ]

@@ -23,6 +23,7 @@ from edgeseg.evaluate import Evaluation
 from edgeseg.inspect import Inspection
 from edgeseg.manifest import Manifest, Measured, Plan
 from edgeseg.models import Model
+from edgeseg.scales import ScaleWeights
 from edgeseg.stream import RunSummary, run
 from edgeseg.train import TrainingResult
 from tests.small import working_directory, write_pictures
@@ -45,6 +46,7 @@ DOCUMENTS = {
     "inspect": Inspection,
     "models": Model,
     "run": RunSummary,
+    "scales": ScaleWeights,
     "train": TrainingResult,
 }
 

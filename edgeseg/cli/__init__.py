@@ -24,6 +24,7 @@ VERBS = (
     "doctor",
     "demo",
     "train",
+    "scales",
 )
 """Each is the function `command` of the module VERB_verb in this folder."""
 
