@@ -1,5 +1,4 @@
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from edgeseg.datasets import synthetic
 from edgeseg.errors import UsageError
 from edgeseg.train import Phase, Training, TrainingResult, train
 from edgeseg.types import OnProgress, Size
+from edgeseg.zoo.rows import MODELS
+from edgeseg.zoo.training_recipes import RECIPES
 from tests.small import NETWORK, write_pictures
 
 pytestmark = [pytest.mark.torch, pytest.mark.needs("cv2", "safetensors")]
@@ -31,7 +32,8 @@ def how(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Training]:
     write_pictures(data / "val", range(100, 101))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(synthetic.SPLITS, "train", (2, 0))
-        patch.setattr(sys.modules[train.__module__], "VIEWS_PER_STEP", 2)
+        for name in RECIPES:
+            patch.setitem(RECIPES, name, replace(RECIPES[name], views_per_step=2))
         yield _three_steps(data)
 
 
@@ -91,6 +93,47 @@ def test_another_run_in_the_same_folder_is_refused(how: Training, tmp_path: Path
             train(other, tmp_path / "run")
 
     assert (tmp_path / "run" / "run.json").read_text() == before
+
+
+def test_another_recipe_or_variant_in_the_same_folder_is_refused(
+    how: Training, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        train(how, tmp_path / "run", on_progress=_stop_in_step(1))
+    for other in (replace(how, recipe="compact"), replace(how, variant={"width": 0.5})):
+        with pytest.raises(UsageError, match="holds another training run"):
+            train(other, tmp_path / "run")
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest(how: Training, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no recipe 'compakt'") as refused:
+        train(replace(how, recipe="compakt"), tmp_path / "run")
+    assert "did you mean 'compact'?" in str(refused.value.fix)
+
+
+@pytest.mark.parametrize(
+    ("network", "variant", "recipe"),
+    [
+        ("unet-compact", {"width": 0.0625}, "paper"),
+        ("segnet-basic", {"width": 0.125}, "segnet"),
+        ("attention-to-scale-compact", {"width": 0.0625}, "paper"),
+        ("hdnet-compact", {"width": 0.125}, "compact"),
+    ],
+)
+def test_a_small_network_trains_by_its_recipe_and_resumes_to_the_bit(
+    network: str, variant: dict[str, float], recipe: str, how: Training, tmp_path: Path
+) -> None:
+    small = (Phase(start=0.0, crop=Size(64, 64), scale=(0.9, 1.1)),)
+    other = replace(how, network=network, variant=variant, recipe=recipe, phases=small)
+    straight = train(other, tmp_path / "straight")
+    with pytest.raises(Interrupted):
+        train(other, tmp_path / "resumed", on_progress=_stop_in_step(2))
+    resumed = train(other, tmp_path / "resumed")
+
+    assert straight.weights.read_bytes() == resumed.weights.read_bytes()
+    card = json.loads(straight.weights.with_suffix(".json").read_text())
+    assert card["variant"] == variant
+    assert card["training"]["recipe"] == (MODELS[network].system if recipe == "paper" else recipe)
 
 
 def test_data_without_masks_is_refused(how: Training, tmp_path: Path) -> None:

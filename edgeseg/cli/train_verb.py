@@ -6,17 +6,25 @@ from typing import Annotated
 import typer
 
 from edgeseg.cli.show import Json, Root, points, print_json, print_table, progress
+from edgeseg.cli.zoo_options import Variants, variant_from
 
 
 def command(
     name: Annotated[str, typer.Argument(help="A network of the zoo.")],
     data: Annotated[str, typer.Option(help="A data set with a train and a val split.")],
     root: Root = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of 8 views each.")] = 4000,
+    recipe: Annotated[
+        str, typer.Option(help="default, compact, a system, or paper: the network's own system.")
+    ] = "default",
+    steps: Annotated[int | None, typer.Option(min=1, help="How long, in steps.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.01, help="How long, in passes over the pictures.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights and views.")] = 0,
     synthetic_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Views from the synthetic street.")
-    ] = 0.125,
+        float | None, typer.Option(min=0, max=1, help="Views from the synthetic street.")
+    ] = None,
+    variant: Variants = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the run.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -27,7 +35,10 @@ def command(
         network=name,
         data=data,
         root=root,
+        recipe=recipe,
+        variant=variant_from(variant),
         steps=steps,
+        epochs=epochs,
         seed=seed,
         synthetic_share=synthetic_share,
     )

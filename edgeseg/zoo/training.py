@@ -1,8 +1,7 @@
-"""One training step: loss, optimiser, schedule and the running average of the weights."""
+"""One training step: outputs, loss, optimiser, schedule and the running average of the weights."""
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,20 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from edgeseg.files import whole
-from edgeseg.types import IGNORE, Array, Floats, Pixels
+from edgeseg.types import Floats, Pixels, Size
+from edgeseg.zoo.hfd import ClassTable
+from edgeseg.zoo.losses import cross_entropy, resized_to, soft_jaccard, subsampled
+from edgeseg.zoo.memory_format import training_format
+from edgeseg.zoo.pixels import PIXELS
+from edgeseg.zoo.rows import SizeRule
+from edgeseg.zoo.training_recipes import DEFAULT, TrainingRecipe
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+EQUAL = ("scale", "spatial", "channel")
+"""How the outputs begin that are scored like the logits, with equal weight: DeepLab v2's and
+Attention to Scale's scales, DANet's two branches."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Optimisation:
-    """The numbers of the optimiser."""
-
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.03
-    warmup_steps: int = 150
-    power: float = 1.0
-    """Of the polynomial decay (DeepLab v2, section 4.1.2, uses 0.9)."""
-    average_decay: float = 0.998
-    jaccard_weight: float = 0.5
-    """Of the soft Jaccard loss beside the weighted cross-entropy."""
+SCORE_STRIDE = 8
+"""Labels are subsampled by this where the network enlarges its scores itself."""
 
 
 class Trainer:
@@ -39,37 +34,59 @@ class Trainer:
     def __init__(
         self,
         network: nn.Module,
-        class_weights: Floats,
-        how: Optimisation | None = None,
+        recipe: TrainingRecipe = DEFAULT,
         *,
+        classes: int,
+        class_weights: Floats | None = None,
+        pixels: str = "imagenet",
+        sizes: SizeRule | None = None,
+        steps_per_epoch: int = 1,
         seed: int = 0,
     ) -> None:
-        self.how = how = how or Optimisation()
-        # BF16 with channels_last is what a CPU with AMX and a GPU both run fastest.
+        self.recipe = recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        form = training_format(network, self.device)
+        self.network = network.to(self.device).to(memory_format=form)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.class_weights = torch.from_numpy(class_weights).to(self.device)
-        self.optimizer = torch.optim.AdamW(_groups(self.network, how), lr=how.learning_rate)
+        self.class_weights = (
+            None if class_weights is None else torch.from_numpy(class_weights).to(self.device)
+        )
+        if recipe.frozen_bn:
+            _normalisation(self.network).requires_grad_(False)
+        self.optimizer = _optimizer(self.network, recipe, classes)
+        self.table: ClassTable | None = None
         self.step_done = 0
-        self._seed = seed
+        self._trained = [value for value in self.network.parameters() if value.requires_grad]
+        self._classes, self._sizes, self._seed = classes, sizes or SizeRule(), seed
+        self._pixels = PixelRule(PIXELS[pixels], self.device, form)
+        self._hfd_start_step = recipe.hfd_start_epoch * steps_per_epoch
 
-    def step(self, views: Pixels, labels: Pixels, *, total_steps: int) -> float:
-        """Learn from uint8 (N, h, w, 3) views and their (N, h/2, w/2) labels; returns the loss."""
+    def step(
+        self,
+        views: Pixels,
+        labels: Pixels,
+        pixel_weights: Floats | None = None,
+        *,
+        total_steps: int,
+    ) -> float:
+        """Learn from uint8 (N, h, w, 3) views and their labels, of any size; returns the loss.
+
+        `pixel_weights` float32 lie on the labels; the loss "border-weighted" takes them.
+        """
+        factor = self.recipe.factor(self.step_done, total_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.how.learning_rate * self._schedule(total_steps)
-        pixels = _normalised(views, self.device)
+            group["lr"] = group["base_lr"] * factor
         target = torch.from_numpy(labels).to(self.device, torch.int64)
-        self.network.train()
-        with torch.random.fork_rng(), torch.autocast(self.device.type, torch.bfloat16):
-            # Dropout by seed and step, so that a resumed run drops the same.
-            torch.manual_seed((self._seed << 32) + self.step_done)
-            logits = self.network(pixels)
-        loss = self._loss(logits.float(), target)
+        weights = None if pixel_weights is None else torch.from_numpy(pixel_weights)
+        outputs = self._outputs(self._pixels.of(views))
+        loss = self._loss(outputs, target, None if weights is None else weights.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._trained, self.recipe.clip_norm)
         self.optimizer.step()
+        if self.table is not None:
+            self.table.update(outputs["features"].detach(), target)
         self.step_done += 1
         self._update_average()
         return float(loss.detach())
@@ -77,9 +94,14 @@ class Trainer:
     @torch.no_grad()
     def labels_of(self, image: Pixels) -> Pixels:
         """Class ids uint8 (H, W) of a uint8 (H, W, 3) picture, by the averaged weights."""
+        size = Size(*image.shape[:2])
+        pixels, nearest = self._pixels.of(image[None]), self._sizes.nearest(size)
+        if nearest != size:
+            pixels = F.interpolate(pixels, nearest, mode="bilinear", align_corners=False)
+        self.average.eval()  # again: a network may look at what its weights have become
         with torch.autocast(self.device.type, torch.bfloat16):
-            logits = self.average(_normalised(image[None], self.device)).float()
-        full = F.interpolate(logits, image.shape[:2], mode="bilinear", align_corners=False)
+            logits = self.average(pixels).float()
+        full = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         return np.asarray(full[0].argmax(0).to(torch.uint8).cpu().numpy())
 
     def state(self) -> dict[str, Any]:
@@ -89,6 +111,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "table": None if self.table is None else self.table.vectors,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -97,21 +120,73 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if state["table"] is not None:
+            self.table = self._table(state["table"].shape[1])
+            self.table.vectors = state["table"]
 
-    def _schedule(self, total_steps: int) -> float:
-        warmup = min(1.0, (self.step_done + 1) / self.how.warmup_steps)
-        remaining = max(0.0, 1 - self.step_done / total_steps)
-        return float(warmup * remaining**self.how.power)
+    def _outputs(self, pixels: Tensor) -> dict[str, Tensor]:
+        """All that the network gives in training, in float32."""
+        self.network.train()
+        if self.recipe.frozen_bn:
+            _normalisation(self.network).eval()
+        with torch.random.fork_rng(), torch.autocast(self.device.type, torch.bfloat16):
+            # Dropout by seed and step, so that a resumed run drops the same.
+            torch.manual_seed((self._seed << 32) + self.step_done)
+            if hasattr(self.network, "outputs"):
+                outputs: dict[str, Tensor] = self.network.outputs(pixels)
+            else:
+                outputs = {"logits": self.network(pixels)}
+        return {name: value.float() for name, value in outputs.items()}
 
-    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
-        loss = F.cross_entropy(logits, target, self.class_weights, ignore_index=IGNORE)
-        return loss + self.how.jaccard_weight * soft_jaccard(logits, target)
+    def _loss(
+        self, outputs: Mapping[str, Tensor], target: Tensor, pixel_weights: Tensor | None
+    ) -> Tensor:
+        how, logits = self.recipe, outputs["logits"]
+        if how.labels == "full":
+            logits = resized_to(logits, target)
+        loss = self._scored(logits, target, pixel_weights)
+        if how.loss == "cross-entropy+jaccard":
+            loss = loss + how.jaccard_weight * soft_jaccard(resized_to(logits, target), target)
+        for name, value in outputs.items():
+            if name.startswith(EQUAL):
+                loss = loss + self._supervised(value, target)
+            elif name == "aux":
+                loss = loss + how.auxiliary_weight * self._scored(value, target, pixel_weights)
+            elif name == "features":
+                if self.table is None:
+                    self.table = self._table(value.shape[1])
+                if self.step_done >= self._hfd_start_step:
+                    loss = loss + how.hfd_weight * self.table.loss(value, target)
+        return loss
+
+    def _scored(self, logits: Tensor, target: Tensor, pixel_weights: Tensor | None) -> Tensor:
+        if self.recipe.labels == "subsampled":
+            return self._supervised(logits, target)
+        logits = resized_to(logits, target)
+        return cross_entropy(logits, target, self.class_weights, pixel_weights)
+
+    def _supervised(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy at the map of the scores, or at the labels where those are smaller."""
+        if self.recipe.labels == "subsampled" and scores.shape[-2:] == target.shape[-2:]:
+            # Enlarged from corner to corner, every eighth pixel is a score itself.
+            scores, target = (
+                map_[..., ::SCORE_STRIDE, ::SCORE_STRIDE] for map_ in (scores, target)
+            )
+        elif scores.shape[-1] > target.shape[-1]:
+            scores = resized_to(scores, target)
+        labels = subsampled(target, scores.shape[-2:])
+        return cross_entropy(scores, labels, self.class_weights)
+
+    def _table(self, channels: int) -> ClassTable:
+        momentum = self.recipe.hfd_momentum
+        table = ClassTable(self._classes, channels, momentum=momentum, seed=self._seed)
+        table.vectors = table.vectors.to(self.device)
+        return table
 
     @torch.no_grad()
     def _update_average(self) -> None:
         # Early steps are averaged over less, so that the start does not linger.
-        decay = min(self.how.average_decay, (1 + self.step_done) / (10 + self.step_done))
+        decay = min(self.recipe.average_decay, (1 + self.step_done) / (10 + self.step_done))
         live, kept = self.network.state_dict(), self.average.state_dict()
         floats = [name for name, value in kept.items() if value.is_floating_point()]
         torch._foreach_lerp_(
@@ -119,28 +194,26 @@ class Trainer:
         )
 
 
-def soft_jaccard(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - the mean soft intersection over union of the classes in `target`, over the batch.
+class PixelRule:
+    """A row of `PIXELS` as tensors: bytes in, what the network reads out."""
 
-    Source: Rahman and Wang 2016, equation 3, with the counts taken over the whole batch.
-    """
-    valid = (target != IGNORE).unsqueeze(1)
-    probabilities = logits.softmax(1) * valid
-    hot = F.one_hot(target.clamp(max=logits.shape[1] - 1), logits.shape[1]).movedim(-1, 1) * valid
-    intersection = (probabilities * hot).sum((0, 2, 3))
-    union = probabilities.sum((0, 2, 3)) + hot.sum((0, 2, 3)) - intersection
-    present = hot.sum((0, 2, 3)) > 0
-    return 1 - (intersection[present] / union[present]).mean()
+    def __init__(
+        self, row: Mapping[str, Any], device: torch.device, form: torch.memory_format
+    ) -> None:
+        self._device, self._form = device, form
+        self._is_bgr = row["order"] == "bgr"
+        mean, std = (
+            torch.tensor(row[name], device=device).view(1, 3, 1, 1) / row["scale"]
+            for name in ("mean", "std")
+        )
+        self._mean, self._std = mean, std
 
-
-def class_weights_from_counts(counts: Array) -> Floats:
-    """Weights of the cross-entropy, 1 / log(1.1 + share), scaled to a mean of 1 over pixels.
-
-    Source: ENet (Paszke et al. 2016), section 4.1, with a larger constant: milder weights.
-    """
-    share = counts / counts.sum()
-    weights = 1 / np.log(1.1 + share)
-    return np.asarray(weights / (weights * share).sum(), np.float32)
+    def of(self, views: Pixels) -> Tensor:
+        """float32 (N, 3, h, w) in the memory format of the network, of uint8 RGB (N, h, w, 3)."""
+        pixels = torch.from_numpy(views).to(self._device).permute(0, 3, 1, 2)
+        ordered = pixels.flip(1) if self._is_bgr else pixels
+        normalised: Tensor = (ordered.float() - self._mean) / self._std
+        return normalised.contiguous(memory_format=self._form)
 
 
 def save_state(trainer: Trainer, path: Path, log: list[dict[str, float]]) -> None:
@@ -158,9 +231,9 @@ def load_state(trainer: Trainer, path: Path) -> list[dict[str, float]]:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write the weights of `network` as safetensors, floats as FP16."""
+    """Write the weights of `network` as safetensors, floats as FP16 unless that is too small."""
     tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+        name: _stored(value).contiguous().cpu()
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
@@ -168,15 +241,53 @@ def save_weights(network: nn.Module, path: Path) -> None:
         temporary.write_bytes(safetensors.torch.save(tensors))
 
 
-def _normalised(views: Pixels, device: torch.device) -> Tensor:
-    pixels = torch.from_numpy(views).to(device).permute(0, 3, 1, 2).float()
-    mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1) * 255
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+def _stored(value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    # The variance of what bytes without division give may be beyond 65504.
+    return half if bool(half.isfinite().all()) else value.float()
 
 
-def _groups(network: nn.Module, how: Optimisation) -> Iterator[dict[str, Any]]:
-    """Weight decay for the convolutions' weights, none for biases and normalisation."""
-    parameters = list(network.parameters())
-    yield {"params": [p for p in parameters if p.ndim > 1], "weight_decay": how.weight_decay}
-    yield {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+def _normalisation(network: nn.Module) -> nn.ModuleList:
+    return nn.ModuleList(
+        module for module in network.modules() if isinstance(module, nn.BatchNorm2d)
+    )
+
+
+def _optimizer(network: nn.Module, recipe: TrainingRecipe, classes: int) -> torch.optim.Optimizer:
+    groups, rate = list(_groups(network, recipe, classes)), recipe.learning_rate
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    nesterov = recipe.optimiser == "nesterov"
+    return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=nesterov)
+
+
+def _groups(network: nn.Module, recipe: TrainingRecipe, classes: int) -> Iterator[dict[str, Any]]:
+    """The trained parameters by their learning rate and weight decay; no group is empty."""
+    head = {id(value) for value in head_parameters(network, recipe, classes)}
+    trained = [value for value in network.parameters() if value.requires_grad]
+    for in_head in (False, True):
+        rate = recipe.learning_rate * (recipe.head_multiplier if in_head else 1.0)
+        for is_vector in (False, True):
+            chosen = [
+                value
+                for value in trained
+                if (id(value) in head) == in_head and (value.ndim <= 1) == is_vector
+            ]
+            keeps = is_vector and recipe.decayed == "weights"
+            decay = 0.0 if keeps else recipe.weight_decay
+            if chosen:
+                yield {"params": chosen, "lr": rate, "base_lr": rate, "weight_decay": decay}
+
+
+def head_parameters(
+    network: nn.Module, recipe: TrainingRecipe, classes: int
+) -> Iterator[nn.Parameter]:
+    """The parameters that learn `recipe.head_multiplier` times as fast."""
+    if recipe.head == "scorers":
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and module.out_channels == classes:
+                yield from module.parameters()
+        return
+    yield from (v for name, v in network.named_parameters() if not name.startswith("backbone."))

@@ -1,0 +1,24 @@
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("cv2")
+
+from edgeseg.zoo import MODELS
+from tests.zoo.overfit import overfit_accuracy
+
+pytestmark = pytest.mark.torch
+
+COMPACT = [name for name in MODELS if name.endswith("-compact")]
+FINER = {"deeplabv3-compact": {"output_stride": 8}}
+"""At its stride of 16 a picture of 96x128 has 48 cells, too few for its borders."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPACT)
+def test_every_system_learns_eight_pictures_by_heart(name: str) -> None:
+    assert overfit_accuracy(name, FINER.get(name, {})) >= 0.97
+
+
+@pytest.mark.parametrize("name", ["fcn-compact", "deeplabv3plus-compact"])
+def test_two_pictures_are_learnt_in_seconds(name: str) -> None:
+    assert overfit_accuracy(name, {}, frames=2, steps=40) >= 0.9
