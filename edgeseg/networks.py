@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,6 @@ def facts_of(what: ZooNetwork, labels: list[str] | None = None) -> Facts:
         values = own_card(what.weights)
         variant = {**values.get("variant", {}), **variant}
         loaded = _loaded(what, variant, values)
-        for note in loaded.notes:
-            log.info(note)
         classes, variant = loaded.classes, dict(loaded.variant)
         values = {"pixels": loaded.pixels or row.pixels, **values}
         told = f"{what.weights.name}" + (f" ({loaded.author})" if loaded.author else "")
@@ -150,18 +148,7 @@ def load_network(what: ZooNetwork, size: Size) -> Any:
         InputFileError: the weights do not fit.
         MissingPackage: PyTorch is not installed.
     """
-    with needs("export"):
-        from edgeseg.zoo import build_network
-        from edgeseg.zoo.initial import random_weights
-    if what.random:
-        network = build_network(what.name, classes=what.classes or RANDOM_CLASSES, **what.variant)
-        random_weights(network, size)
-    else:
-        weights = what.weights or shipped_weights(what.name) or _none_ship(what.name)
-        values = own_card(weights)
-        variant = {**values.get("variant", {}), **what.variant}
-        chosen = ZooNetwork(name=what.name, weights=weights, classes=what.classes)
-        network = _loaded(chosen, variant, values).network
+    network = _random(what, size) if what.random else _with_weights(what)
     if what.inference.is_plain:
         return network
     with needs("export"):
@@ -173,6 +160,25 @@ def load_network(what: ZooNetwork, size: Size) -> Any:
         fusion=what.inference.fusion,
         sizes=MODELS[what.name].sizes,
     )
+
+
+def _random(what: ZooNetwork, size: Size) -> Any:
+    with needs("export"):
+        from edgeseg.zoo import build_network
+        from edgeseg.zoo.initial import random_weights
+    network = build_network(what.name, classes=what.classes or RANDOM_CLASSES, **what.variant)
+    random_weights(network, size, pixels=MODELS[what.name].pixels)
+    return network
+
+
+def _with_weights(what: ZooNetwork) -> Any:
+    weights = what.weights or shipped_weights(what.name) or _none_ship(what.name)
+    values = own_card(weights)
+    variant = {**values.get("variant", {}), **what.variant}
+    loaded = _loaded(replace(what, weights=weights), variant, values)
+    for note in loaded.notes:
+        log.info("%s", note)
+    return loaded.network
 
 
 def _loaded(what: ZooNetwork, variant: dict[str, Any], values: dict[str, Any]) -> Any:

@@ -115,8 +115,13 @@ def _padded(func: Any, x: Reach, sides: list[int], value: float = 0) -> Reach:
 
 
 def _sliced(func: Any, x: Reach, dim: int = 0, *span: int | None) -> Reach:
-    step = (span[2] or 1) if len(span) > 2 and dim in {2, -2} else 1  # pooling by slices
-    return _of(func(x.bounds, dim, *span), x, stride=step)
+    bounds = func(x.bounds, dim, *span)
+    if dim not in {2, -2}:
+        return _of(bounds, x)
+    made = _of(bounds, x, stride=(span[2] or 1) if len(span) > 2 else 1)  # pooling by slices
+    if made.way.strides == 1:  # a tile of the picture is a picture of its own
+        made.way = replace(made.way, rows=bounds.shape[2])
+    return made
 
 
 def _reduced(func: Any, x: Reach, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Reach:

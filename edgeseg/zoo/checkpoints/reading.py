@@ -170,7 +170,7 @@ def _plain(path: Path, key: str, value: Tensor) -> Tensor:
         kind = "quantised" if value.is_quantized else "sparse, nested or without values"
         raise InputFileError(
             f"{path}: {key} is {kind}",
-            fix="save the float weights: edgeseg quantises by itself (--precision int8)",
+            fix="save the float weights: edgeseg quantises by itself (--int8)",
         )
     value = value.detach()
     return value.float() if value.is_floating_point() else value
