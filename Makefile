@@ -10,8 +10,7 @@ demo: .venv/.installed
 	.venv/bin/edgeseg demo
 
 test: lint
-	.ci/test-without-torch 3.10
-	.ci/test-without-torch 3.12
+	.ci/test-without-torch 3.10 3.12
 	.venv-test/bin/python -m pytest -q -m "$(FAST)"
 
 test-full: lint

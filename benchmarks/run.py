@@ -29,6 +29,11 @@ def main() -> None:
         if name == "accuracy":
             arguments += _data(options)
         _python(f"benchmarks.{name}", *arguments)
+    if not options.tiny:  # these need PyTorch, and minutes even at their smallest
+        _python("benchmarks.eight_fps", "--out", str(folder / "eight_fps.json"))
+        if options.root:
+            data = ("--root", str(options.root.resolve()))
+            _python("benchmarks.zoo", "--out", str(folder / "zoo.json"), *data)
     if folder == RESULTS and not options.tiny:
         _python("benchmarks.tables")
 

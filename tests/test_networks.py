@@ -112,3 +112,9 @@ def test_several_scales_and_flip_are_part_of_the_graph(tmp_path: Path, weights: 
     wanted = (straight + mirrored[..., ::-1]) / 2
     np.testing.assert_allclose(fused, wanted, atol=1e-4 * np.abs(wanted).max())
     assert flipped.stat().st_size < 1.2 * plain.stat().st_size
+
+
+@pytest.mark.parametrize("value", ["wide", -1])
+def test_a_variant_with_an_impossible_value_is_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(UsageError, match=f"cannot be made with rates={value}"):
+        export("deeplabv2-vgg16", tmp_path / "x.onnx", weights="random", variant={"rates": value})

@@ -1,5 +1,6 @@
 """Networks by name: one file and one row each; weights that ship lie in `weights/`."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import UsageError
@@ -26,18 +27,27 @@ def build_network(name: str, *, classes: int, seed: int = 0, **variant: Any) -> 
         import torch
 
         make = pick({name: row.make}, name, kind="network")
+    _check_options(name, make, variant)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             network: nn.Module = make(classes=classes, **{**row.variant, **variant})
-        except TypeError as error:
-            if "unexpected keyword argument" not in str(error):
+        except (TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, UsageError) or not variant:
                 raise
+            told = ", ".join(f"{key}={value}" for key, value in variant.items())
             raise UsageError(
-                f"{name} has no such variant: {str(error).partition('argument ')[2]}",
-                fix=f"its variants: {', '.join(variants_of(make))}",
+                f"{name} cannot be made with {told}: {error}", fix="give other values"
             ) from error
     return network
+
+
+def _check_options(name: str, make: Any, variant: Mapping[str, Any]) -> None:
+    options = variants_of(make)
+    if unknown := [key for key in variant if key not in options]:
+        raise UsageError(
+            f"{name} has no such variant: {unknown[0]!r}", fix=f"its variants: {', '.join(options)}"
+        )
 
 
 def variants_of(make: Any) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from edgeseg.errors import UsageError
+
 CHANNELS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 
@@ -71,5 +73,11 @@ class VGG16(nn.Module):
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width` as a multiple of 8, at least 8; exactly `channels` at width 1."""
+    """`channels` times `width` as a multiple of 8, at least 8; exactly `channels` at width 1.
+
+    Raises:
+        UsageError: `width` is not positive.
+    """
+    if not width > 0:
+        raise UsageError(f"a width of {width} is no width", fix="give one above 0, such as 0.5")
     return channels if width == 1 else max(8, round(channels * width / 8) * 8)

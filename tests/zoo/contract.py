@@ -111,7 +111,7 @@ def _residual_ends(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
     for block in network.modules():
         if hasattr(block, "downsample"):  # ResNet
             yield getattr(block, "bn3", None) or block.bn2
-        elif hasattr(block, "shortcut"):  # Xception
+        elif hasattr(block, "shortcut") and hasattr(block, "convs"):  # Xception
             yield [m for m in block.convs[-1].modules() if isinstance(m, nn.BatchNorm2d)][-1]
 
 
