@@ -6,12 +6,13 @@ Float and INT8 engines of all presets are timed in turn, so that the machine tre
 """
 
 import argparse
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.engines import ANY_DROP, cores, workplace
-from benchmarks.record import measured, parser, ratio
+from benchmarks.record import RESULTS, measured, parser, ratio
 from edgeseg.benchmark import network_latencies_ms
 from edgeseg.build import build
 from edgeseg.engine import Engine
@@ -33,18 +34,29 @@ PUBLISHED: dict[str, tuple[float, str]] = {
 
 
 def main() -> None:
-    """Measure, and write results/zoo.json."""
+    """Score all presets, then time all; write results/zoo_accuracy.json and results/zoo.json."""
     options = _parser().parse_args()
-    root = options.root.resolve()
-    names = options.only or presets()
-
-    def measure() -> dict[str, Any]:
-        with workplace() as folder:
-            scores = {name: scored(name, root, folder, options.count) for name in names}
-            return timed(scores, folder, options.rounds)
-
-    settings = {"size": str(SIZE), "count": options.count, "rounds": options.rounds}
-    measured("zoo", measure, out=options.out, settings=settings)
+    options.root = options.root.resolve()
+    accuracy = (options.out or RESULTS / "zoo.json").resolve().with_name("zoo_accuracy.json")
+    with workplace() as folder:
+        folder = options.engines.resolve() if options.engines else folder
+        if not options.only_speed:
+            settings = {"size": str(SIZE), "count": options.count}
+            measured(
+                "zoo_accuracy",
+                lambda: {name: scored(name, folder, options) for name in options.only or presets()},
+                out=accuracy,
+                settings=settings,
+                timed=False,
+            )
+        scores = json.loads(accuracy.read_text(encoding="utf-8"))["results"]
+        settings = {"size": str(SIZE), "rounds": options.rounds}
+        measured(
+            "zoo",
+            lambda: timed(scores, folder, options.rounds),
+            out=options.out,
+            settings=settings,
+        )
 
 
 def presets() -> list[str]:
@@ -52,8 +64,9 @@ def presets() -> list[str]:
     return [name for name in MODELS if name.endswith("-compact") and card(name)]
 
 
-def scored(name: str, root: Path, folder: Path, count: int | None) -> dict[str, Any]:
+def scored(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Build the float and the INT8 engine of `name` in `folder`; what they keep on test."""
+    root, count = options.root, options.count
     build(
         name, precision=Precision.FP32, size=SIZE, frame=SIZE, out=folder / f"{name}-fp32"
     ).close()
@@ -101,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--root", type=Path, required=True, help="folder of CamVid")
     made.add_argument("--count", type=int, help="use this many pictures of each split")
     made.add_argument("--rounds", type=int, default=60, help="timed runs of each engine")
+    made.add_argument("--engines", type=Path, help="where the engines stay; else they are removed")
+    made.add_argument("--only-speed", action="store_true", help="time the engines that are there")
     made.add_argument("--only", action="append", help="this preset alone; repeatable")
     return made
 

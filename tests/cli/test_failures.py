@@ -61,9 +61,9 @@ def test_an_unknown_network_and_the_nearest_one(
 ) -> None:
     if verb[0] == "train":
         pytest.importorskip("torch")
-    done = edgeseg_cli(verb[0], "deeplabv3-mobilenetv2", *verb[1:])
+    done = edgeseg_cli(verb[0], "deeplabv3plus-mobilnetv2", *verb[1:])
 
-    _failed(done, 2, "there is no network 'deeplabv3-mobilenetv2'", f"did you mean '{NETWORK}'?")
+    _failed(done, 2, "there is no network 'deeplabv3plus-mobilnetv2'", f"did you mean '{NETWORK}'?")
     assert list(workplace.iterdir()) == []
 
 
