@@ -11,7 +11,7 @@ demo: .venv/.installed
 
 test: lint
 	.ci/test-without-torch 3.10 3.12
-	.venv-test/bin/python -m pytest -q -m "$(FAST)"
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
 
 test-full: lint
 	.venv-test/bin/python -m pytest -q -m "not device"

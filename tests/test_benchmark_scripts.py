@@ -15,7 +15,7 @@ pytestmark = pytest.mark.needs("cv2", "onnx", "openvino", "onnxruntime", "av")
 
 FRAMES = 4
 FRAME = Size(480, 640)
-SCRIPTS = ("network", "loop", "memory", "accuracy")
+SCRIPTS = ("network", "loop", "memory", "accuracy", "zoo", "eight_fps")
 
 
 def test_tables_in_the_readme_are_those_of_the_results(root: Path) -> None:
@@ -74,7 +74,8 @@ def test_every_script_runs_and_its_tables_are_made(root: Path, tmp_path: Path) -
     readme.write_text((root / "README.md").read_text())
     written = _script(root, "tables", "--readme", str(readme), "--results", str(tmp_path))
     assert written.returncode == 0, written.stderr
-    assert "Not measured yet" not in readme.read_text()
+    # Those of the zoo need PyTorch, and minutes even at their smallest.
+    assert readme.read_text().count("Not measured yet") == 2
 
 
 def _image(seed: int) -> Pixels:

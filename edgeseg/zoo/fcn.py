@@ -25,8 +25,8 @@ PICTURE_OFFSET = {32: 19, 16: 27, 8: 31}
 AT_ONCE = {"pool4": 0.01, "pool3": 0.0001}
 """What the skipped features are multiplied by where all streams are trained at once."""
 
-SAME = 1e-6
-"""Largest difference of a kernel from the bilinear one that float32 arithmetic explains."""
+SAME = 2**-11
+"""Largest difference of a kernel from the bilinear one that FP16 files explain."""
 
 
 class Upsampling(nn.ConvTranspose2d):

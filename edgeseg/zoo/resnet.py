@@ -6,6 +6,7 @@ Module names are torchvision's, so that its backbones load as they are.
 from collections.abc import Sequence
 from typing import Literal
 
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation uses
 from torch import Tensor, nn
 
 from edgeseg.zoo.vgg import scaled
@@ -112,7 +113,8 @@ class ResNet(nn.Module):
             self.bn1 = nn.BatchNorm2d(stem)
         self.deep_stem = deep_stem
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1, ceil_mode=ceil_pool)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        self.ceil_pool = ceil_pool
         channels = 2 * stem if deep_stem else stem
         current, dilation = 4, 1
         self.channels: tuple[int, ...] = ()
@@ -145,6 +147,8 @@ class ResNet(nn.Module):
         if self.deep_stem:
             x = self.relu(self.bn2(self.conv2(x)))
             x = self.relu(self.bn3(self.conv3(x)))
+        if self.ceil_pool:  # as fixed padding: after a ReLU a zero never is the maximum alone
+            x = F.pad(x, (0, 1 - x.shape[3] % 2, 0, 1 - x.shape[2] % 2))
         pooled: Tensor = self.maxpool(x)
         return pooled
 
