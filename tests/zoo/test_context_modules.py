@@ -35,7 +35,18 @@ NETWORKS = ("pspnet-resnet50", "danet-resnet101", "ccnet-resnet101", "nonlocal-r
 LAYOUTS = (*hszhao.LAYOUTS, *encoding.LAYOUTS, *ccnet.LAYOUTS)
 TENSORRT_TAKES = frozenset(
     {"Add", "AveragePool", "Concat", "Conv", "Div", "Expand", "LeakyRelu", "MatMul", "MaxPool"}
-    | {"Mul", "Neg", "ReduceMean", "Relu", "Reshape", "Resize", "Slice", "Softmax", "Transpose"}
+    | {
+        "Mul",
+        "Neg",
+        "Pad",
+        "ReduceMean",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "Softmax",
+        "Transpose",
+    }
 )
 IMAGENET_CLASSIFIER = 2_049_000
 PUBLIC = [
