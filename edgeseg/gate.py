@@ -136,7 +136,7 @@ def verified_from_folder(engine: Engine, folder: Path) -> Measured | None:
         result.frame_names.append(f"verify-{index}")
         result.agreement.append(float(100 * (engine(image) == labels).mean()))
     found = measured(result, "verify.npz", held_out=True)
-    least = Gate().min_agreement - 2.0  # INT8 kernels round differently from backend to backend
+    least = Gate().min_agreement - 1.5  # INT8 kernels round differently from backend to backend
     if found.agreement < least and engine.backend_name != "null":
         raise AccuracyGateFailed(
             f"the {engine.backend_name} plan agrees with the float labels on only "
