@@ -13,10 +13,22 @@ from edgeseg.metrics.agreement import agreement_percent
 from edgeseg.metrics.bootstrap import drop_interval
 from edgeseg.metrics.confusion import confusion_of, iou_per_class, mean_iou, pixel_accuracy
 from edgeseg.tables import needs
-from edgeseg.types import IGNORE, Array, Counts, Dataset, Labels, OnProgress, Pixels, Size
+from edgeseg.types import (
+    IGNORE,
+    Array,
+    Counts,
+    Dataset,
+    Floats,
+    Labels,
+    OnProgress,
+    Pixels,
+    Size,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from edgeseg.backends.floats import RunGraph
 
 LabelsOf: TypeAlias = Callable[[Pixels], Pixels]
 ClassMap: TypeAlias = dict[str, list[str]]
@@ -135,9 +147,19 @@ def float_reference(core: "ModelProto", manifest: Manifest) -> LabelsOf:
     """Labels by the float core, with head and tail in numpy: not by the graph under test."""
     with needs("openvino"):
         from edgeseg.backends.floats import float_runner
+    return labels_by(float_runner(core.SerializeToString()), manifest)
+
+
+def labels_by(
+    run: "RunGraph", manifest: Manifest, *, on_logits: Callable[[Floats], None] | None = None
+) -> LabelsOf:
+    """Labels by a function that runs a core, with head and tail in numpy.
+
+    `on_logits` sees the logits float32 (C, h, w) of each picture, valid until it returns.
+    """
+    with needs("openvino"):
         from edgeseg.backends.head import network_pixels
         from edgeseg.backends.tail import LabelsFromLogits
-    run = float_runner(core.SerializeToString())
     tails: dict[Size, LabelsFromLogits] = {}
 
     def labels_of(image: Pixels) -> Pixels:
@@ -153,7 +175,10 @@ def float_reference(core: "ModelProto", manifest: Manifest) -> LabelsOf:
         labels = np.empty(mask, np.uint8)
         if mask not in tails:
             tails[mask] = LabelsFromLogits(mask)
-        tails[mask](run({"pixels": pixels})["logits"][0].astype(np.float32), labels)
+        logits = run({"pixels": pixels})["logits"][0].astype(np.float32)
+        if on_logits:
+            on_logits(logits)
+        tails[mask](logits, labels)
         return labels
 
     return labels_of

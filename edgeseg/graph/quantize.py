@@ -38,6 +38,12 @@ def activation_tensors(core: ModelProto, *, keep: Sequence[str] = ()) -> list[st
     return list(dict.fromkeys(name for name, _, _ in _sites(core, keep)))
 
 
+def quantized_layers(core: ModelProto) -> list[NodeProto]:
+    """The nodes with weights that INT8 can compute, in the order of the graph."""
+    weighted = {name for _, name, _ in _sites(core, ())}
+    return [n for n in core.graph.node if n.name in weighted and n.op_type in WEIGHT_AXIS]
+
+
 def quantized(
     core: ModelProto, amax: Mapping[str, float], *, keep: Sequence[str] = ()
 ) -> ModelProto:
@@ -82,12 +88,17 @@ def quantization_hash(model: ModelProto) -> str:
     return digest.hexdigest()
 
 
+def is_kept(name: str, keep: Sequence[str]) -> bool:
+    """Whether the node `name` stays float: it is one of `keep`, or matches a pattern among them."""
+    return name in keep or any(fnmatch.fnmatch(name, pattern) for pattern in keep)
+
+
 def _sites(core: ModelProto, keep: Sequence[str]) -> list[tuple[str, str, int]]:
     """(tensor, node name, input index) of each activation that gets a Q/DQ pair."""
     weights, made_by, read_by = constants(core), producers(core), consumers(core)
     sites = []
     for node in core.graph.node:
-        if any(fnmatch.fnmatch(node.name, pattern) for pattern in keep):
+        if is_kept(node.name, keep):
             continue
         if node.op_type in WEIGHT_AXIS and node.input[1] in weights:
             if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:

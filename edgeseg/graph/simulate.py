@@ -1,0 +1,31 @@
+"""The same arithmetic in float: what a Q/DQ graph means, free of what a CPU's INT8 kernels do."""
+
+import numpy as np
+from onnx import ModelProto
+
+from edgeseg.graph.nodes import attribute, constants, initializer, prune, replace_nodes
+
+
+def simulated(model: ModelProto) -> ModelProto:
+    """A copy of a Q/DQ graph whose weights are float constants on the same INT8 grid.
+
+    No backend finds an INT8 layer in it, so every one computes products and sums in float32: the
+    exact result of integer arithmetic up to float rounding, also on CPUs whose own INT8 kernels
+    saturate or halve the weights.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    values = constants(copy)
+    nodes = []
+    for node in copy.graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in values:
+            nodes.append(node)
+            continue
+        stored, scale = values[node.input[0]], values[node.input[1]]
+        axis = int(str(attribute(node, "axis", 1)))
+        shape = [-1 if dim == axis else 1 for dim in range(stored.ndim)] if scale.ndim else []
+        weight = stored.astype(np.float32) * scale.astype(np.float32).reshape(shape)
+        copy.graph.initializer.append(initializer(node.output[0], weight))
+    replace_nodes(copy, nodes)
+    prune(copy)
+    return copy
