@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg.files import write_whole
-from edgeseg.networks import Inference, ZooNetwork, core_bytes
+from edgeseg.networks import Inference, ZooNetwork, core_bytes, weights_from_text
 from edgeseg.types import Size
 
 
@@ -32,10 +32,10 @@ def export(
         OutputError: `out` cannot be written.
     """
     out = Path(out)
-    random = weights == "random"
+    file, random = weights_from_text(weights)
     what = ZooNetwork(
         name=name,
-        weights=Path(weights) if weights and not random else None,
+        weights=file,
         random=random,
         classes=classes,
         variant=variant or {},

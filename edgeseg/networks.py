@@ -17,6 +17,9 @@ from edgeseg.zoo.shipped import card, shipped_core, shipped_weights
 TRAINED_SIZE = Size(360, 480)
 """Of CamVid, on which the shipped weights were trained."""
 
+RANDOM = "random"
+"""Stands for a weights file where only the speed counts."""
+
 RANDOM_CLASSES = 21
 """Of VOC, on which the papers count."""
 
@@ -65,6 +68,13 @@ class Facts:
     """Which weights, in a few words."""
 
 
+def weights_from_text(weights: str | Path | None) -> tuple[Path | None, bool]:
+    """The weights file that was named, if any, and whether random weights were asked for."""
+    if weights == RANDOM:
+        return None, True
+    return (Path(weights) if weights else None), False
+
+
 def facts_of(what: ZooNetwork, labels: list[str] | None = None) -> Facts:
     """What is known of the network and its weights; `labels` name the classes where given.
 
@@ -77,7 +87,7 @@ def facts_of(what: ZooNetwork, labels: list[str] | None = None) -> Facts:
     variant = dict(what.variant)
     if what.random:
         values: dict[str, Any] = {"pixels": row.pixels}
-        classes, told = what.classes or (len(labels) if labels else RANDOM_CLASSES), "random"
+        classes, told = what.classes or (len(labels) if labels else RANDOM_CLASSES), RANDOM
     elif what.weights is None:
         values = card(what.name) or _none_ship(what.name)
         classes, told = len(values["labels"]), "shipped"

@@ -1,11 +1,10 @@
 """Show which scale of the picture Attention to Scale listens to, place by place."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.errors import UsageError
-from edgeseg.files import write_whole
+from edgeseg.files import whole
 from edgeseg.networks import ZooNetwork, facts_of, load_network
 from edgeseg.recipe import Description
 from edgeseg.tables import needs
@@ -69,6 +68,5 @@ def _write_png(grey: object, out: Path) -> None:
         from PIL import Image
     shown = Image.fromarray(np.asarray(grey))
     shown = shown.resize((shown.width * 4, shown.height * 4), Image.Resampling.NEAREST)
-    held = io.BytesIO()
-    shown.save(held, format="PNG")
-    write_whole(out, held.getvalue())
+    with whole(out) as temporary:
+        shown.save(temporary, format="PNG")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeseg.types import Pixels
-from edgeseg.zoo.blocks import resized
+from edgeseg.zoo.blocks import enlarged
 from edgeseg.zoo.deeplabv1 import DeepLabV1, largefov
 from edgeseg.zoo.deeplabv2 import at_first_size, at_scales
 from edgeseg.zoo.vgg import scaled
@@ -40,13 +40,17 @@ class AttentionToScale(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         scores, weights = self._scores_and_weights(pixels)
-        return self._at_full(self._weighted(scores, weights), pixels)
+        logits = self._weighted(scores, weights)
+        return enlarged(logits, pixels, align_corners=self.align_corners)
 
     def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
         scores, weights = self._scores_and_weights(pixels)
-        result = {"logits": self._at_full(self._weighted(scores, weights), pixels)}
-        for index, one in enumerate(scores):
-            result[f"scale{index}"] = self._at_full(one, pixels)
+        maps = {"logits": self._weighted(scores, weights)}
+        maps |= {f"scale{index}": one for index, one in enumerate(scores)}
+        result = {
+            name: enlarged(one, pixels, align_corners=self.align_corners)
+            for name, one in maps.items()
+        }
         return result | {"weights": weights}
 
     def _scores_and_weights(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -62,11 +66,6 @@ class AttentionToScale(nn.Module):
             for index, one in enumerate(at_first_size(scores, align_corners=self.align_corners))
         )
         return sum(others, start=first)
-
-    def _at_full(self, scores: Tensor, pixels: Tensor) -> Tensor:
-        if not self.align_corners:
-            return scores
-        return resized(scores, (pixels.shape[2], pixels.shape[3]), align_corners=True)
 
 
 def attention_to_scale(

@@ -57,3 +57,10 @@ def separable(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.S
 def resized(x: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
     """`x` (N, C, h, w) resized bilinearly to `size`; `align_corners` as the author has it."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def enlarged(scores: Tensor, pixels: Tensor, *, align_corners: bool) -> Tensor:
+    """`scores` at the size of `pixels` with `align_corners`, as many authors do; else unchanged."""
+    if not align_corners:
+        return scores
+    return resized(scores, (pixels.shape[2], pixels.shape[3]), align_corners=True)

@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from edgeseg.zoo.attention_blocks import ConcatHead, CrissCrossAttention, classifier
-from edgeseg.zoo.blocks import resized
+from edgeseg.zoo.blocks import enlarged
 from edgeseg.zoo.resnet import ResNet
 from edgeseg.zoo.vgg import scaled
 
@@ -46,18 +46,17 @@ class CCNet(nn.Module):
     def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
         """`logits`, and with `aux` the scores `aux` of layer3."""
         maps = self.backbone(pixels)
-        outputs = {"logits": self._enlarged(self.head(maps[3]), pixels)}
+        scores = {"logits": self.head(maps[3])}
         if self.aux is not None:
-            outputs["aux"] = self._enlarged(self.aux(maps[2]), pixels)
-        return outputs
+            scores["aux"] = self.aux(maps[2])
+        return {
+            name: enlarged(one, pixels, align_corners=self.align_corners)
+            for name, one in scores.items()
+        }
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self._enlarged(self.head(self.backbone(pixels)[3]), pixels)
-
-    def _enlarged(self, scores: Tensor, pixels: Tensor) -> Tensor:
-        if not self.align_corners:
-            return scores  # (N, classes, H/8, W/8)
-        return resized(scores, (pixels.shape[2], pixels.shape[3]), align_corners=True)
+        scores = self.head(self.backbone(pixels)[3])
+        return enlarged(scores, pixels, align_corners=self.align_corners)
 
 
 def _aux_head(in_channels: int, channels: int, classes: int) -> nn.Sequential:

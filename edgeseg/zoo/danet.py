@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from edgeseg.zoo.attention_blocks import MULTI_GRID, DualBranches, PositionAttention, classifier
-from edgeseg.zoo.blocks import resized
+from edgeseg.zoo.blocks import enlarged
 from edgeseg.zoo.resnet import ResNet
 from edgeseg.zoo.vgg import scaled
 
@@ -41,20 +41,19 @@ class DANet(nn.Module):
     def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
         """`logits`, and with `aux` the scores `spatial` and `channel` of the single branches."""
         spatial, channel = self.branches(self.backbone(pixels)[3])
-        outputs = {"logits": self._enlarged(self.classifier(spatial + channel), pixels)}
+        scores = {"logits": self.classifier(spatial + channel)}
         if self.aux_spatial is not None and self.aux_channel is not None:
-            outputs["spatial"] = self._enlarged(self.aux_spatial(spatial), pixels)
-            outputs["channel"] = self._enlarged(self.aux_channel(channel), pixels)
-        return outputs
+            scores["spatial"] = self.aux_spatial(spatial)
+            scores["channel"] = self.aux_channel(channel)
+        return {
+            name: enlarged(one, pixels, align_corners=self.align_corners)
+            for name, one in scores.items()
+        }
 
     def forward(self, pixels: Tensor) -> Tensor:
         spatial, channel = self.branches(self.backbone(pixels)[3])
-        return self._enlarged(self.classifier(spatial + channel), pixels)
-
-    def _enlarged(self, scores: Tensor, pixels: Tensor) -> Tensor:
-        if not self.align_corners:
-            return scores  # (N, classes, H/8, W/8)
-        return resized(scores, (pixels.shape[2], pixels.shape[3]), align_corners=True)
+        scores = self.classifier(spatial + channel)
+        return enlarged(scores, pixels, align_corners=self.align_corners)
 
 
 def danet(

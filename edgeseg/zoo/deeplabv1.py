@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeseg.errors import UsageError
-from edgeseg.zoo.blocks import resized
+from edgeseg.zoo.blocks import enlarged
 from edgeseg.zoo.resnet import ResNet
 from edgeseg.zoo.vgg import VGG16, scaled
 
@@ -111,9 +111,7 @@ class DeepLabV1(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         scores: Tensor = self.fc8(self.features(pixels))  # (N, classes, H/8, W/8)
-        if not self.align_corners:
-            return scores
-        return resized(scores, (pixels.shape[2], pixels.shape[3]), align_corners=True)
+        return enlarged(scores, pixels, align_corners=self.align_corners)
 
 
 class ResNetDeepLabV1(nn.Module):

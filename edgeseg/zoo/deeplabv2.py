@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from edgeseg.zoo.blocks import resized
+from edgeseg.zoo.blocks import enlarged, resized
 from edgeseg.zoo.deeplabv1 import Classifier, caffe_resnet, stride8_vgg16
 from edgeseg.zoo.resnet import ResNet
 from edgeseg.zoo.vgg import VGG16, scaled
@@ -47,15 +47,17 @@ class DeepLabV2(nn.Module):
         return total
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self._at_full(self._maximum(self._pyramid(pixels)), pixels)
+        scores = self._maximum(self._pyramid(pixels))
+        return enlarged(scores, pixels, align_corners=self.align_corners)
 
     def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
         maps = self._pyramid(pixels)
-        logits = {"logits": self._at_full(self._maximum(maps), pixels)}
-        if len(maps) == 1:
-            return logits
-        return logits | {
-            f"scale{index}": self._at_full(scores, pixels) for index, scores in enumerate(maps)
+        scores = {"logits": self._maximum(maps)}
+        if len(maps) > 1:
+            scores |= {f"scale{index}": one for index, one in enumerate(maps)}
+        return {
+            name: enlarged(one, pixels, align_corners=self.align_corners)
+            for name, one in scores.items()
         }
 
     def _pyramid(self, pixels: Tensor) -> list[Tensor]:
@@ -64,11 +66,6 @@ class DeepLabV2(nn.Module):
 
     def _maximum(self, maps: list[Tensor]) -> Tensor:
         return reduce(torch.maximum, at_first_size(maps, align_corners=self.align_corners))
-
-    def _at_full(self, scores: Tensor, pixels: Tensor) -> Tensor:
-        if not self.align_corners:
-            return scores
-        return resized(scores, (pixels.shape[2], pixels.shape[3]), align_corners=True)
 
 
 def vgg16(

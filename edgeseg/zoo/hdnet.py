@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from edgeseg.zoo.attention_blocks import MULTI_GRID, DualBranches, classifier
-from edgeseg.zoo.blocks import resized
+from edgeseg.zoo.blocks import enlarged
 from edgeseg.zoo.hdr import LocationAwareAttention
 from edgeseg.zoo.resnet import ResNet
 from edgeseg.zoo.vgg import scaled
@@ -35,9 +35,8 @@ class HDNet(nn.Module):
         """`logits`, and `features` (N, head_channels, h, w) for the loss over class vectors."""
         spatial, channel = self.branches(self.backbone(pixels)[3])
         features = spatial + channel  # (N, 512, H/8, W/8)
-        logits = self.classifier(features)
-        if self.align_corners:
-            logits = resized(logits, (pixels.shape[2], pixels.shape[3]), align_corners=True)
+        scores = self.classifier(features)
+        logits = enlarged(scores, pixels, align_corners=self.align_corners)
         return {"logits": logits, "features": features}
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own docu
 from torch import Tensor, nn
 
 from edgeseg.zoo.attention_blocks import classifier
-from edgeseg.zoo.blocks import ConvBN, resized
+from edgeseg.zoo.blocks import ConvBN, enlarged, resized
 from edgeseg.zoo.resnet import ResNet
 from edgeseg.zoo.vgg import scaled
 
@@ -96,18 +96,17 @@ class PSPNet(nn.Module):
     def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
         """`logits`, and with `aux` the scores `aux` of layer3."""
         maps = self.backbone(pixels)
-        outputs = {"logits": self._enlarged(self.head(self.pyramid(maps[3])), pixels)}
+        scores = {"logits": self.head(self.pyramid(maps[3]))}
         if self.aux is not None:
-            outputs["aux"] = self._enlarged(self.aux(maps[2]), pixels)
-        return outputs
+            scores["aux"] = self.aux(maps[2])
+        return {
+            name: enlarged(one, pixels, align_corners=self.align_corners)
+            for name, one in scores.items()
+        }
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self._enlarged(self.head(self.pyramid(self.backbone(pixels)[3])), pixels)
-
-    def _enlarged(self, scores: Tensor, pixels: Tensor) -> Tensor:
-        if not self.align_corners:
-            return scores  # (N, classes, H/8, W/8)
-        return resized(scores, (pixels.shape[2], pixels.shape[3]), align_corners=True)
+        scores = self.head(self.pyramid(self.backbone(pixels)[3]))
+        return enlarged(scores, pixels, align_corners=self.align_corners)
 
 
 def _head(in_channels: int, channels: int, classes: int) -> nn.Sequential:

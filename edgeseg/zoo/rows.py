@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -56,114 +57,81 @@ class Row:
     sizes: SizeRule = SizeRule()
 
 
-def _fcn(make: str, **variant: Any) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="FCN (Long et al.)",
-        year=2015,
-        size=Size(500, 500),
-        system="fcn",
-        pixels="caffe-fcn",
-        variant=variant,
-    )
-
-
-def _segnet(make: str) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="SegNet (Badrinarayanan et al.)",
-        year=2015,
-        size=Size(360, 480),
-        system="segnet",
-        pixels="bytes-bgr",
-    )
-
-
-def _unet(make: str, size: Size) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="U-Net (Ronneberger et al.)",
-        year=2015,
-        size=size,
-        system="unet",
-        pixels="unit",
-    )
-
-
-def _deeplabv1(make: str, side: int, **variant: Any) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="DeepLab v1 (Chen et al.)",
-        year=2015,
-        size=Size(side, side),
-        system="deeplabv1",
-        pixels="caffe",
-        variant=variant,
-    )
-
-
-def _deeplabv2(make: str, side: int, **variant: Any) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="DeepLab v2 (Chen et al.)",
-        year=2016,
-        size=Size(side, side),
-        system="deeplabv2",
-        pixels="caffe",
-        variant=variant,
-    )
-
-
-def _deeplabv3(make: str, **variant: Any) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="DeepLab v3 (Chen et al.)",
-        year=2017,
-        size=Size(513, 513),
-        system="deeplabv3",
-        variant=variant,
-    )
-
-
-def _deeplabv3plus(make: str, **variant: Any) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="DeepLab v3+ (Chen et al.)",
-        year=2018,
-        size=Size(513, 513),
-        system="deeplabv3plus",
-        variant=variant,
-    )
-
-
-def _dilation(make: str, size: Size, **variant: Any) -> Row:
-    return Row(
-        make=f"edgeseg.zoo.{make}",
-        paper="Dilated context (Yu and Koltun)",
-        year=2016,
-        size=size,
-        system="dilation",
-        pixels="dilation-camvid",
-        variant=variant,
-        sizes=SizeRule(minimum=194),  # the mirrored border of 186 px must fit into the picture
-    )
-
-
-def _context(make: str, paper: str, year: int, side: int, system: str, **variant: Any) -> Row:
-    """A network whose context module stands on a dilated ResNet."""
+def _row(
+    make: str,
+    *,
+    paper: str,
+    year: int,
+    size: Size,
+    system: str,
+    pixels: str = "imagenet",
+    sizes: SizeRule = SizeRule(),
+    **variant: Any,
+) -> Row:
+    """The row of a network in this folder; what is left over is its variant."""
     return Row(
         make=f"edgeseg.zoo.{make}",
         paper=paper,
         year=year,
-        size=Size(side, side),
+        size=size,
         system=system,
+        pixels=pixels,
         variant=variant,
+        sizes=sizes,
     )
 
 
-_ATTENTION = "Attention to Scale (Chen et al.)"
-_HDNET = "HDNet (Li et al.)"
-_PSPNET = "PSPNet (Zhao et al.)"
+def _square(side: int) -> Size:
+    return Size(side, side)
+
+
+_fcn = partial(
+    _row,
+    paper="FCN (Long et al.)",
+    year=2015,
+    size=_square(500),
+    system="fcn",
+    pixels="caffe-fcn",
+)
+_segnet = partial(
+    _row,
+    paper="SegNet (Badrinarayanan et al.)",
+    year=2015,
+    size=Size(360, 480),
+    system="segnet",
+    pixels="bytes-bgr",
+)
+_unet = partial(_row, paper="U-Net (Ronneberger et al.)", year=2015, system="unet", pixels="unit")
+_deeplabv1 = partial(
+    _row, paper="DeepLab v1 (Chen et al.)", year=2015, system="deeplabv1", pixels="caffe"
+)
+_deeplabv2 = partial(
+    _row, paper="DeepLab v2 (Chen et al.)", year=2016, system="deeplabv2", pixels="caffe"
+)
+_dilation = partial(
+    _row,
+    paper="Dilated context (Yu and Koltun)",
+    year=2016,
+    system="dilation",
+    pixels="dilation-camvid",
+    sizes=SizeRule(minimum=194),  # the mirrored border of 186 px must fit into the picture
+)
+_deeplabv3 = partial(
+    _row, paper="DeepLab v3 (Chen et al.)", year=2017, size=_square(513), system="deeplabv3"
+)
+_deeplabv3plus = partial(
+    _row, paper="DeepLab v3+ (Chen et al.)", year=2018, size=_square(513), system="deeplabv3plus"
+)
+_hdnet = partial(_row, paper="HDNet (Li et al.)", year=2021, size=_square(480), system="hdnet")
+_fcn_resnet = partial(
+    _row,
+    "fcn_resnet:fcn_resnet",
+    paper="FCN head, torchvision",
+    year=2019,
+    size=_square(520),
+    system="deeplabv3",
+)
+_pspnet = partial(_row, paper="PSPNet (Zhao et al.)", year=2017, size=_square(473), system="pspnet")
 
 MODELS: dict[str, Row] = {
     "fcn32s-vgg16": _fcn("fcn:fcn32s"),
@@ -172,22 +140,26 @@ MODELS: dict[str, Row] = {
     "fcn8s-atonce-vgg16": _fcn("fcn:fcn8s", at_once=True),
     "segnet-vgg16": _segnet("segnet:segnet"),
     "segnet-basic": _segnet("segnet:segnet_basic"),
-    "unet": _unet("unet:unet", Size(512, 512)),
-    "unet-valid": _unet("unet:unet_valid", Size(388, 388)),
-    "deeplabv1-largefov-vgg16": _deeplabv1("deeplabv1:largefov", 321),
-    "deeplabv1-4x4-vgg16": _deeplabv1("deeplabv1:four_by_four", 306),
-    "deeplabv1-msc-largefov-vgg16": _deeplabv1("deeplabv1:largefov", 321, multi_scale=True),
-    "deeplabv1-resnet101": _deeplabv1("deeplabv1:resnet101", 513),
-    "deeplabv2-vgg16": _deeplabv2("deeplabv2:vgg16", 321),
-    "deeplabv2-resnet101": _deeplabv2("deeplabv2:resnet", 513),
-    "deeplabv2-msc-resnet101": _deeplabv2("deeplabv2:resnet", 513, scales=(1.0, 0.75, 0.5)),
-    "dilation-frontend": _dilation("dilation:frontend", Size(528, 528)),
-    "dilation8": _dilation("dilation:dilation8", Size(528, 728)),
-    "attention-to-scale-largefov": Row(
-        make="edgeseg.zoo.attention:attention_to_scale",
-        paper=_ATTENTION,
+    "unet": _unet("unet:unet", size=_square(512)),
+    "unet-valid": _unet("unet:unet_valid", size=_square(388)),
+    "deeplabv1-largefov-vgg16": _deeplabv1("deeplabv1:largefov", size=_square(321)),
+    "deeplabv1-4x4-vgg16": _deeplabv1("deeplabv1:four_by_four", size=_square(306)),
+    "deeplabv1-msc-largefov-vgg16": _deeplabv1(
+        "deeplabv1:largefov", size=_square(321), multi_scale=True
+    ),
+    "deeplabv1-resnet101": _deeplabv1("deeplabv1:resnet101", size=_square(513)),
+    "deeplabv2-vgg16": _deeplabv2("deeplabv2:vgg16", size=_square(321)),
+    "deeplabv2-resnet101": _deeplabv2("deeplabv2:resnet", size=_square(513)),
+    "deeplabv2-msc-resnet101": _deeplabv2(
+        "deeplabv2:resnet", size=_square(513), scales=(1.0, 0.75, 0.5)
+    ),
+    "dilation-frontend": _dilation("dilation:frontend", size=_square(528)),
+    "dilation8": _dilation("dilation:dilation8", size=Size(528, 728)),
+    "attention-to-scale-largefov": _row(
+        "attention:attention_to_scale",
+        paper="Attention to Scale (Chen et al.)",
         year=2016,
-        size=Size(321, 321),
+        size=_square(321),
         system="attention-to-scale",
         pixels="caffe",
     ),
@@ -199,27 +171,29 @@ MODELS: dict[str, Row] = {
     "deeplabv3plus-resnet50": _deeplabv3plus("deeplabv3plus:deeplabv3plus_resnet", depth=50),
     "deeplabv3plus-resnet101": _deeplabv3plus("deeplabv3plus:deeplabv3plus_resnet", depth=101),
     "deeplabv3plus-mobilenetv2": _deeplabv3plus("deeplabv3plus:deeplabv3plus_mobilenetv2"),
-    "hdnet-resnet50": _context("hdnet:hdnet", _HDNET, 2021, 480, "hdnet", depth=50),
-    "hdnet-resnet101": _context("hdnet:hdnet", _HDNET, 2021, 480, "hdnet", depth=101),
-    "fcn-resnet50": _context(
-        "fcn_resnet:fcn_resnet", "FCN head, torchvision", 2019, 520, "deeplabv3", depth=50
+    "hdnet-resnet50": _hdnet("hdnet:hdnet", depth=50),
+    "hdnet-resnet101": _hdnet("hdnet:hdnet", depth=101),
+    "fcn-resnet50": _fcn_resnet(depth=50),
+    "fcn-resnet101": _fcn_resnet(depth=101),
+    "pspnet-resnet50": _pspnet("pspnet:pspnet", depth=50),
+    "pspnet-resnet101": _pspnet("pspnet:pspnet", depth=101),
+    "danet-resnet101": _row(
+        "danet:danet", paper="DANet (Fu et al.)", year=2019, size=_square(480), system="danet"
     ),
-    "fcn-resnet101": _context(
-        "fcn_resnet:fcn_resnet", "FCN head, torchvision", 2019, 520, "deeplabv3", depth=101
-    ),
-    "pspnet-resnet50": _context("pspnet:pspnet", _PSPNET, 2017, 473, "pspnet", depth=50),
-    "pspnet-resnet101": _context("pspnet:pspnet", _PSPNET, 2017, 473, "pspnet", depth=101),
-    "danet-resnet101": _context("danet:danet", "DANet (Fu et al.)", 2019, 480, "danet"),
-    "ccnet-resnet101": Row(
-        make="edgeseg.zoo.ccnet:ccnet",
+    "ccnet-resnet101": _row(
+        "ccnet:ccnet",
         paper="CCNet (Huang et al.)",
         year=2019,
-        size=Size(769, 769),
+        size=_square(769),
         system="ccnet",
         pixels="caffe-ccnet",
     ),
-    "nonlocal-resnet101": _context(
-        "nonlocal_net:nonlocal_net", "Non-local networks (Wang et al.)", 2018, 513, "danet"
+    "nonlocal-resnet101": _row(
+        "nonlocal_net:nonlocal_net",
+        paper="Non-local networks (Wang et al.)",
+        year=2018,
+        size=_square(513),
+        system="danet",
     ),
 }
 """The networks, in the order of their papers; the last ones are there for comparison."""
