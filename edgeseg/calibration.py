@@ -1,22 +1,28 @@
 """Ranges for a recipe: from its calibration pictures, or from an earlier run that still holds."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgeseg.calibrate import METHODS
-from edgeseg.datasets import open_dataset, readable
-from edgeseg.errors import UnreadablePicture, UsageError
+from edgeseg.calibrate import Method, Observer, method_from_text
+from edgeseg.calibration_data import open_pictures
+from edgeseg.errors import InputFileError, UnreadablePicture, UsageError
 from edgeseg.files import write_whole
+from edgeseg.observing import Observed, observed
 from edgeseg.ranges import Range, Ranges, read_ranges, sha256, write_ranges
 from edgeseg.recipe import Recipe
-from edgeseg.tables import needs, pick
-from edgeseg.types import Dataset, OnProgress
+from edgeseg.tables import needs
+from edgeseg.types import Dataset, Floats, OnProgress, Pixels, Size
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 FOLDER = Path("calibration")
+SMALLEST = 1e-6
+"""The range of a tensor that is zero throughout: nothing may divide by it."""
+ASPECT = 0.05
+"""By how much a picture's shape may differ from the frame's before that is said."""
 
 log = logging.getLogger(__name__)
 
@@ -25,53 +31,95 @@ def calibration_data(recipe: Recipe) -> Dataset:
     """The pictures that `recipe` calibrates with."""
     if recipe.calibration is None:
         raise UsageError("this recipe calibrates nothing", fix="build it with --int8")
-    return open_dataset(
+    return open_pictures(
         recipe.calibration.data, root=recipe.calibration.root, count=recipe.calibration.count
     )
 
 
 def ranges_for(
-    recipe: Recipe, core: "ModelProto", *, on_progress: OnProgress | None = None
+    recipe: Recipe,
+    core: "ModelProto",
+    *,
+    file: str = "ranges.json",
+    on_progress: OnProgress | None = None,
 ) -> Ranges:
-    """The ranges of the activations of `core`, kept in calibration/NAME/ranges.json.
+    """The ranges of every float activation of `core`, kept in calibration/NAME/FILE.
 
     They are reused while graph, preprocessing, pictures and method are what they were; the log
-    says which of them changed.
+    says which of them changed and how.
 
     Raises:
+        UsageError: no such method.
         InputFileError: not one calibration picture can be read.
+        BuildError: an activation is no number on one of them.
     """
+    assert recipe.calibration is not None
+    method = method_from_text(recipe.calibration.method)
     data = calibration_data(recipe)
     folder = FOLDER / recipe.name
-    path = folder / "ranges.json"
-    wanted = _wanted(recipe, core, data)
+    path = folder / file
+    wanted = _wanted(recipe, core, data, method)
     if path.is_file():
         kept = read_ranges(path)
         changed = kept.differences(wanted)
         if not changed:
             log.info("reusing %s: %d pictures, %s", path, kept.count, kept.method)
             return kept
-        log.warning("calibrating again: %s changed since %s", ", ".join(changed), path)
-    skipped: list[str] = []
-    ranges = _measured(recipe, core, data, wanted, skipped, on_progress)
+        log.warning("calibrating again: %s since %s", "; ".join(changed), path)
+    ranges, skipped = _measured(recipe, core, data, wanted, method, on_progress)
     names = [name for name in data.frame_names() if name not in skipped]
     write_whole(folder / "images.txt", ("\n".join([data.name, *names]) + "\n").encode())
     write_ranges(ranges, path)
     return ranges
 
 
-def _wanted(recipe: Recipe, core: "ModelProto", data: Dataset) -> Ranges:
-    """Ranges without tensors: what the ones on disk must agree with."""
-    assert recipe.calibration is not None
-    description = recipe.description.model_dump_json() if recipe.description else ""
+def check_fits(ranges: Ranges, core: "ModelProto") -> None:
+    """Refuse ranges that were not measured on `core`.
+
+    Raises:
+        InputFileError: they are of another graph; the message says where it differs.
+    """
+    difference = ranges.graph_difference(_graph_hash(core), _activations(core))
+    if difference:
+        raise InputFileError(
+            f"the ranges were measured on another graph: {difference}",
+            fix="calibrate this graph itself, or take the ranges.json of its own engine folder",
+        )
+
+
+def _activations(core: "ModelProto") -> list[str]:
+    with needs("graph"):
+        from edgeseg.graph.tap import float_activations
+    return float_activations(core)
+
+
+def _graph_hash(core: "ModelProto") -> str:
+    return sha256(core.SerializeToString(deterministic=True))
+
+
+def _wanted(recipe: Recipe, core: "ModelProto", data: Dataset, method: Method) -> Ranges:
+    """Ranges without figures: what the ones on disk must agree with."""
+    pixels = _preprocessing(recipe)
+    digests = [_digest(data, index) for index in range(len(data))]
+    unknown = Range(min=0.0, max=0.0, amax=0.0)
     return Ranges(
-        method=recipe.calibration.method,
-        graph=sha256(core.SerializeToString(deterministic=True), *recipe.keep_fp16),
-        preprocessing=sha256(description, recipe.size),
-        images=sha256(data.name, *(_digest(data, index) for index in range(len(data)))),
+        method=str(method),
+        graph=_graph_hash(core),
+        preprocessing=sha256(*(f"{key}={value}" for key, value in sorted(pixels.items()))),
+        images=sha256(*digests),
         count=len(data),
-        tensors={},
+        tensors=dict.fromkeys(_activations(core), unknown),
+        pixels=pixels,
+        pictures=[sha256(digest)[:12] for digest in digests],
     )
+
+
+def _preprocessing(recipe: Recipe) -> dict[str, str]:
+    """What becomes of a picture before the core, each value by its name."""
+    description = recipe.description
+    assert description is not None
+    values = {name: getattr(description, name) for name in ("order", "mean", "std", "scale")}
+    return {"size": recipe.size, **{name: str(value) for name, value in values.items()}}
 
 
 def _digest(data: Dataset, index: int) -> str:
@@ -86,37 +134,75 @@ def _measured(
     core: "ModelProto",
     data: Dataset,
     wanted: Ranges,
-    skipped: list[str],
+    method: Method,
     on_progress: OnProgress | None,
-) -> Ranges:
-    with needs("graph"):
-        from edgeseg.graph.quantize import activation_tensors
-        from edgeseg.graph.tap import tapped
-    with needs("openvino"):
-        from edgeseg.backends.floats import float_runner
-        from edgeseg.backends.head import network_pixels
-    from edgeseg.calibrate import Observer
-
-    assert recipe.description is not None
-    gain, bias = recipe.description.gain_and_bias()
-    method = pick(METHODS, wanted.method, kind="calibration method")
-    names = activation_tensors(core, keep=recipe.keep_fp16)
-    run = float_runner(tapped(core, names).SerializeToString())
-    seen = [Observer() for _ in names]
-    for index, frame in readable(data, skipped):
-        pixels = network_pixels(
-            frame.image,
-            recipe.network_size,
-            order=recipe.description.order,
-            gain=gain,
-            bias=bias,
-        )
-        for observer, values in zip(seen, run({"pixels": pixels}).values(), strict=True):
-            observer.see(values)
-        if on_progress:
-            on_progress("calibrate", index + 1, len(data))
-    tensors: dict[str, Any] = {
-        name: Range(min=observer.minimum, max=observer.maximum, amax=method(observer))
-        for name, observer in zip(names, seen, strict=True)
+) -> tuple[Ranges, tuple[str, ...]]:
+    """`wanted` with its figures, and the names of the pictures that could not be read."""
+    found = observed(core, data, pixels_of(recipe), method=method, on_progress=on_progress)
+    coverage = found.coverage
+    _report(found)
+    tensors = {
+        name: _range(seen, method, coverage.settled_after.get(name))
+        for name, seen in found.seen.items()
     }
-    return wanted.model_copy(update={"tensors": tensors, "count": len(data) - len(skipped)})
+    figures = {
+        "tensors": tensors,
+        "count": len(data) - len(found.skipped),
+        "settled_after": coverage.after,
+        "moving": list(coverage.moving),
+    }
+    return wanted.model_copy(update=figures), found.skipped
+
+
+def _range(seen: Observer, method: Method, settled_after: int | None) -> Range:
+    chosen = method.range_of(seen)
+    return Range(
+        min=seen.minimum,
+        max=seen.maximum,
+        amax=chosen.amax or SMALLEST,
+        method=chosen.method,
+        settled_after=settled_after,
+    )
+
+
+def _report(found: Observed) -> None:
+    """Log what the pictures did and did not show."""
+    if found.skipped:
+        log.warning("%d calibration pictures could not be read", len(found.skipped))
+    if found.coverage.after is None:
+        log.warning("%s: calibrate on more pictures", found.coverage)
+    else:
+        log.info("%s", found.coverage)
+    dead = [name for name, seen in found.seen.items() if seen.amax == 0.0]
+    if dead:
+        log.warning("%d tensors are zero on every picture, such as %s", len(dead), dead[0])
+
+
+def pixels_of(recipe: Recipe) -> Callable[[Pixels], Floats]:
+    """What inference makes of a picture; the first one of another shape is logged."""
+    with needs("openvino"):
+        from edgeseg.backends.head import network_pixels
+
+    description, frame = recipe.description, recipe.frame_size
+    assert description is not None
+    gain, bias = description.gain_and_bias()
+    said = False
+
+    def pixels_of(image: Pixels) -> Floats:
+        nonlocal said
+        size = Size(*image.shape[:2])
+        stretch = size.width / size.height * frame.height / frame.width
+        if not said and abs(stretch - 1) > ASPECT:
+            said = True
+            log.warning(
+                "calibration pictures of %s have another shape than frames of %s; they are "
+                "resized to %s, as frames are",
+                size,
+                frame,
+                recipe.size,
+            )
+        return network_pixels(
+            image, recipe.network_size, order=description.order, gain=gain, bias=bias
+        )
+
+    return pixels_of

@@ -36,13 +36,24 @@ class Observer:
         """The largest magnitude seen."""
         return max(abs(self.minimum), abs(self.maximum))
 
+    @property
+    def rounded(self) -> Counts:
+        """The counts without the exact zeros: what rounding can change."""
+        counts = self.counts.copy()
+        counts[0] -= self.zeros
+        return counts
+
     def see(self, values: Array) -> None:
         """Count the float32 array `values` (any shape).
 
         A NaN or an infinity among them stays in the extremes for good.
         """
-        self.minimum = float(np.minimum(self.minimum, values.min()))
-        self.maximum = float(np.maximum(self.maximum, values.max()))
+        self.see_sample(thinned(values), float(values.min()), float(values.max()))
+
+    def see_sample(self, sample: Array, minimum: float, maximum: float) -> None:
+        """Count `sample`, float32 values out of many whose extremes are these."""
+        self.minimum = float(np.minimum(self.minimum, minimum))
+        self.maximum = float(np.maximum(self.maximum, maximum))
         if not np.isfinite(self.amax):
             return
         if self.range == 0.0 and self.amax > 0:
@@ -51,7 +62,6 @@ class Observer:
             self.counts[: BINS // 2] = self.counts.reshape(-1, 2).sum(1)
             self.counts[BINS // 2 :] = 0
             self.range *= 2
-        sample = _thinned(values)
         self.zeros += sample.size - int(np.count_nonzero(sample))
         if self.range == 0.0:
             self.counts[0] += sample.size
@@ -61,9 +71,9 @@ class Observer:
         self.counts += np.bincount(index, minlength=BINS)
 
 
-def _thinned(values: Array) -> Array:
+def thinned(values: Array, samples: int = SAMPLES) -> Array:
     """Every nth row and column of a large map, an odd n, so that no grid is favoured."""
-    if values.ndim != 4 or values.size <= SAMPLES:
+    if values.ndim != 4 or values.size <= samples:
         return values
-    step = int(np.ceil(np.sqrt(values.size / SAMPLES))) | 1
+    step = int(np.ceil(np.sqrt(values.size / samples))) | 1
     return values[:, :, ::step, ::step]

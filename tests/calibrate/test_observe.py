@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeseg.calibrate import Observer
-from edgeseg.calibrate.methods import minmax, mse, percentile
+from edgeseg.calibrate.methods import auto, entropy, minmax, mse, percentile
 from edgeseg.calibrate.observe import BINS, SAMPLES
 
 Array = np.ndarray
@@ -81,7 +81,7 @@ def test_memory_does_not_grow_with_pictures() -> None:
     assert all(isinstance(value, np.ndarray | float | int) for value in vars(seen).values())
 
 
-@pytest.mark.parametrize("method", [minmax, percentile, mse])
+@pytest.mark.parametrize("method", [minmax, percentile, entropy, mse, auto])
 def test_a_tensor_of_zeros_has_the_range_zero(method: object) -> None:
     seen = fed(np.zeros((1, 4, 5, 6)), np.zeros((1, 4, 5, 6)))
     assert (seen.minimum, seen.maximum, seen.amax) == (0, 0, 0)
@@ -96,7 +96,7 @@ def test_zeros_seen_before_anything_else_are_not_forgotten() -> None:
     assert before.counts.sum() == 1000
 
 
-@pytest.mark.parametrize("method", [minmax, percentile, mse])
+@pytest.mark.parametrize("method", [minmax, percentile, entropy, mse, auto])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_value_that_is_no_number_leaves_no_usable_range(
@@ -120,3 +120,11 @@ def test_a_tiny_picture_before_an_ordinary_one_costs_no_precision() -> None:
     (picture,) = growing(1)
     seen = fed(np.full((1, 1, 2, 2), 1e-35), picture)
     assert percentile(seen, percent=50) == pytest.approx(np.median(np.abs(picture)), rel=0.02)
+
+
+def test_a_sample_with_its_extremes_counts_as_the_thinned_map_does() -> None:
+    picture = np.random.default_rng(3).normal(0, 1, (1, 8, 300, 400)).astype(np.float32)
+    whole, sampled = fed(picture), Observer()
+    sampled.see_sample(picture[:, :, ::3, ::3], float(picture.min()), float(picture.max()))
+    np.testing.assert_array_equal(whole.counts, sampled.counts)
+    assert (whole.minimum, whole.maximum) == (sampled.minimum, sampled.maximum)
