@@ -1,7 +1,7 @@
 """The core: `pixels` float32 (1, 3, H, W) in, `logits` (1, C, h, w) out, fixed size, opset 17."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,8 @@ from edgeseg.graph.nodes import (
     prune,
     tensor_shape,
 )
-from edgeseg.types import Size
+from edgeseg.graph.quantized_input import QDQ, explicit_zero_points
+from edgeseg.types import Array, Size
 
 Output = Literal["logits", "softmax", "sigmoid"]
 
@@ -41,6 +42,7 @@ RESERVED = frozenset(
 """What the frame graph and this file call their own tensors: a stranger's are renamed."""
 
 RESIZE_SINCE_18 = frozenset({"antialias", "axes", "keep_aspect_ratio_policy"})
+QDQ_SINCE_19 = frozenset({"saturate", "output_dtype", "block_size", "precision"})
 
 
 def fixed_core(model: ModelProto, size: Size, *, output: Output = "logits") -> ModelProto:
@@ -59,7 +61,8 @@ def fixed_core(model: ModelProto, size: Size, *, output: Output = "logits") -> M
     shape = [1, 3, *size] if source.layout == "nchw" else [1, *size, 3]
     if not any(entry.domain in {"", "ai.onnx"} for entry in model.opset_import):
         raise InputFileError("the graph uses no standard ONNX operator", fix="export it again")
-    simple = _simplified(_at_opset(model, minimum=OPSET), source.name, shape)
+    explicit = explicit_zero_points(model)
+    simple = _simplified(_at_opset(explicit, minimum=OPSET), source.name, shape)
     simple = _at_opset(simple, minimum=OPSET, maximum=OPSET)
     core = _with_core_names(simple, source, size, output)
     onnx.checker.check_model(core, full_check=True)
@@ -110,18 +113,7 @@ def _lowered(model: ModelProto, opset: int) -> ModelProto:
     lowered.CopyFrom(model)
     values = constants(lowered)
     for node in lowered.graph.node:
-        if node.op_type in AXES_AS_INPUT and len(node.input) == 2:
-            if (axes := node.input.pop()) and axes in values:
-                kept = [item for item in node.attribute if item.name == "keepdims"]
-                del node.attribute[:]
-                node.attribute.extend(kept)
-                node.attribute.append(helper.make_attribute("axes", values[axes].tolist()))
-        elif node.op_type == "Resize":
-            kept = [item for item in node.attribute if item.name not in RESIZE_SINCE_18]
-            if attribute(node, "antialias", 0):
-                raise BuildError("an antialiased Resize has no form in opset 17", fix="turn it off")
-            del node.attribute[:]
-            node.attribute.extend(kept)
+        _lower(node, values)
     prune(lowered)
     for entry in lowered.opset_import:
         if entry.domain in {"", "ai.onnx"}:
@@ -135,6 +127,31 @@ def _lowered(model: ModelProto, opset: int) -> ModelProto:
             fix=f"export the network with opset {opset}",
         ) from error
     return lowered
+
+
+def _lower(node: NodeProto, values: dict[str, Array]) -> None:
+    """Give `node`, in place, the form that it has in opset 17."""
+    if node.op_type in AXES_AS_INPUT and len(node.input) == 2:
+        if (axes := node.input.pop()) and axes in values:
+            _drop_attributes(node, {item.name for item in node.attribute} - {"keepdims"})
+            node.attribute.append(helper.make_attribute("axes", values[axes].tolist()))
+    elif node.op_type == "Resize":
+        if attribute(node, "antialias", 0):
+            raise BuildError("an antialiased Resize has no form in opset 17", fix="turn it off")
+        _drop_attributes(node, RESIZE_SINCE_18)
+    elif node.op_type in QDQ:
+        if attribute(node, "block_size", 0):
+            raise BuildError(
+                f"{node.name} has a scale for each block, which opset 17 does not know",
+                fix="quantise with a scale for each channel",
+            )
+        _drop_attributes(node, QDQ_SINCE_19)
+
+
+def _drop_attributes(node: NodeProto, names: Set[str]) -> None:
+    kept = [item for item in node.attribute if item.name not in names]
+    del node.attribute[:]
+    node.attribute.extend(kept)
 
 
 def _with_core_names(
