@@ -1,112 +1,105 @@
 """Checking a graph against TensorRT's rules before any TensorRT sees it."""
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto
+from onnx.shape_inference import InferenceError
 
-from edgeseg.graph.nodes import OPSET, attribute, constants, consumers, producers
-from edgeseg.graph.quantize import WEIGHT_AXIS
-from edgeseg.types import Array
+from edgeseg.graph import lint_numbers, lint_placement, lint_support
+from edgeseg.graph.cost import cost_of
+from edgeseg.graph.lint_rules import Finding, Version, finding, text_of
+from edgeseg.graph.lint_view import View
 
-ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid"})
-QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+Quantization = Literal["none", "qdq", "operators"]
 
-
-class Finding(NamedTuple):
-    """One node that breaks one rule, and what that costs."""
-
-    node: str
-    rule: str
-    cost: str
-
-
-def lint(model: ModelProto) -> list[Finding]:
-    """The nodes of `model` that break a rule, in the order of the graph; empty for a clean one."""
-    return [*_uint8_borders(model), *_quantization(model), *_opset(model)]
-
-
-def _uint8_borders(model: ModelProto) -> Iterator[Finding]:
-    read_by, made_by = consumers(model), producers(model)
-    for value in model.graph.input:
-        if value.type.tensor_type.elem_type == TensorProto.UINT8:
-            readers = read_by.get(value.name, [])
-            if len(readers) != 1 or readers[0].op_type != "Cast":
-                yield Finding(
-                    value.name, "a uint8 input feeds one Cast and nothing else", "refused"
-                )
-    for value in model.graph.output:
-        node = made_by.get(value.name)
-        if value.type.tensor_type.elem_type != TensorProto.UINT8 or node is None:
-            continue
-        source = made_by.get(node.input[0])
-        if node.op_type != "Cast" or source is None or not _casts_to_float(source):
-            yield Finding(node.name, "uint8 is cast from a float, never from an integer", "refused")
+NODE_RULES = (
+    lint_numbers.numbers,
+    lint_numbers.weights,
+    lint_placement.weighted,
+    lint_placement.activation,
+    lint_placement.add,
+    lint_placement.joined,
+    lint_placement.left_float,
+    lint_placement.pairs,
+)
+"""Each takes a view and one of its nodes, and gives what it finds there."""
 
 
-def _casts_to_float(node: NodeProto) -> bool:
-    return node.op_type == "Cast" and attribute(node, "to") == TensorProto.FLOAT
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """How much of the work of one picture is INT8."""
+
+    macs: int
+    macs_int8: int
+    """Of the layers whose both inputs are quantised."""
 
 
-def _quantization(model: ModelProto) -> Iterator[Finding]:
-    values, read_by, made_by = constants(model), consumers(model), producers(model)
-    for node in model.graph.node:
-        if node.op_type in QDQ:
-            yield from _scale_and_zero(node, values)
-        if node.op_type in {"Conv", "ConvTranspose"}:
-            yield from _weighted(node, made_by, values)
-        source = made_by.get(node.input[0]) if node.input else None
-        if node.op_type == "QuantizeLinear" and source is not None:
-            readers = [
-                reader.op_type
-                for back in read_by.get(node.output[0], [])
-                for reader in read_by.get(back.output[0], [])
-            ]
-            if source.op_type in WEIGHT_AXIS and ACTIVATIONS.intersection(readers):
-                yield Finding(node.name, "no Q/DQ between convolution and activation", "one kernel")
-        if node.op_type == "Add" and all(_is_dequantized(name, made_by) for name in node.input):
-            yield Finding(node.name, "only the residual input of an Add is quantised", "one kernel")
-        if node.op_type == "Resize" and _is_dequantized(node.input[0], made_by):
-            yield Finding(node.name, "Resize is left unquantised", "a reformat")
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """All that there is to say of a graph."""
+
+    opset: int
+    tensorrt: Version
+    """Whose rules were applied."""
+    quantization: Quantization
+    """How INT8 is written: not at all, as Q/DQ, or as integer operators."""
+    share: Share | None
+    """None where a size is open."""
+    findings: list[Finding]
 
 
-def _scale_and_zero(node: NodeProto, values: dict[str, Array]) -> Iterator[Finding]:
-    scale = values.get(node.input[1])
-    if scale is None or not np.all(np.isfinite(scale) & (scale > 0)):
-        yield Finding(node.name, "scales are positive constants", "refused")
-    if len(node.input) > 2:
-        zero = values.get(node.input[2])
-        if zero is None or zero.dtype != np.int8:
-            kind = "none" if zero is None else str(zero.dtype)
-            yield Finding(node.name, f"zero points are int8 (here {kind})", "refused")
-        elif np.any(zero):
-            yield Finding(node.name, "zero points are 0", "refused")
+def lint(model: ModelProto, tensorrt: Version | None = None) -> list[Finding]:
+    """What in `model` breaks a rule of quantisation or of its borders, in the order of the graph.
+
+    Without `tensorrt` the oldest that takes its dialect is meant. Operators that it has no layer
+    for are not told: other backends have.
+    """
+    return list(_findings(View(model, tensorrt)))
 
 
-def _weighted(
-    node: NodeProto,
-    made_by: dict[str, NodeProto],
-    values: dict[str, Array],
-) -> Iterator[Finding]:
-    both = [_is_dequantized(name, made_by) for name in node.input[:2]]
-    if any(both) and not all(both):
-        yield Finding(node.name, "both inputs of a weighted layer are quantised", "runs in float")
-    if len(node.input) > 2 and _is_dequantized(node.input[2], made_by):
-        yield Finding(node.name, "the bias is not quantised", "refused")
-    weight = made_by.get(node.input[1])
-    if weight is not None and weight.op_type == "DequantizeLinear":
-        axis, scale = attribute(weight, "axis", 1), values.get(weight.input[1])
-        if scale is not None and scale.size > 1 and axis != WEIGHT_AXIS[node.op_type]:
-            yield Finding(node.name, f"weight axis is {WEIGHT_AXIS[node.op_type]}", "refused")
+def examined(model: ModelProto, tensorrt: Version | None = None) -> Examination:
+    """What `model` is, and all that breaks a rule, operators included."""
+    view = View(model, tensorrt)
+    operators = (found for node in view.nodes for found in lint_support.operators(view, node))
+    return Examination(
+        opset=view.opset,
+        tensorrt=view.tensorrt,
+        quantization=_quantization(view),
+        share=_share(model),
+        findings=[*operators, *_findings(view)],
+    )
 
 
-def _opset(model: ModelProto) -> Iterator[Finding]:
-    for entry in model.opset_import:
-        if entry.domain in {"", "ai.onnx"} and entry.version > OPSET:
-            yield Finding("graph", f"opset {OPSET} is the newest of TensorRT 8.6", "refused there")
+def _findings(view: View) -> Iterator[Finding]:
+    yield from lint_support.opset(view)
+    yield from lint_support.borders(view)
+    if view.tensorrt >= (11, 0) and view.is_quantized() and not view.is_typed():
+        yield finding("float32", "graph", tensorrt=text_of(view.tensorrt))
+    for node in view.nodes:
+        for rule in NODE_RULES:
+            yield from rule(view, node)
 
 
-def _is_dequantized(name: str, made_by: dict[str, NodeProto]) -> bool:
-    node = made_by.get(name)
-    return node is not None and node.op_type == "DequantizeLinear"
+def _quantization(view: View) -> Quantization:
+    if any(node.op_type in lint_support.INTEGER for node in view.nodes):
+        return "operators"
+    return "qdq" if view.is_quantized() else "none"
+
+
+def _share(model: ModelProto) -> Share | None:
+    named = ModelProto()
+    named.CopyFrom(model)
+    held = Counter(node.name for node in named.graph.node)
+    for index, node in enumerate(named.graph.node):
+        if not node.name or held[node.name] > 1:  # MACs are counted by name
+            node.name = f"{node.op_type} {index}"
+    try:
+        macs = cost_of(named).macs_by_node
+    except (KeyError, InferenceError, ValueError):  # an open size, an unknown operator, over 2 GB
+        return None
+    view = View(named)
+    int8 = sum(macs[n.name] for n in view.nodes if n.name in macs and view.is_int8(n))
+    return Share(macs=sum(macs.values()), macs_int8=int8)
