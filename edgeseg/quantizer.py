@@ -1,10 +1,13 @@
 """One calibrated network, quantised as often as wanted with other layers left in float."""
 
-from collections.abc import Collection, Mapping
+import fnmatch
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeseg.errors import UsageError
 from edgeseg.tables import needs
+from edgeseg.types import RoundedWeights
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -21,27 +24,66 @@ class Layer:
 
 
 class Quantizer:
-    """A float core with its ranges; gives the Q/DQ core with any of its layers left in float."""
+    """A float core with its ranges; gives the Q/DQ core with any of its layers left in float.
 
-    def __init__(self, core: "ModelProto", amax: Mapping[str, float]) -> None:
+    `core` may be an equalised form of the network; `weights` has what was rounded beforehand, by
+    layer. `spared` are the layers that are left in float unless something else is asked for.
+    """
+
+    def __init__(
+        self,
+        core: "ModelProto",
+        amax: Mapping[str, float],
+        *,
+        weights: Mapping[str, RoundedWeights] | None = None,
+        spared: Sequence[str] = (),
+    ) -> None:
         with needs("graph"):
             from edgeseg.graph.cost import cost_of
             from edgeseg.graph.quantize import quantized_layers
         self.core = core
+        self.spared = tuple(spared)
         self._amax = dict(amax)
-        macs = cost_of(core).macs_by_node
+        self._weights = dict(weights or {})
+        cost = cost_of(core)
+        self.macs = cost.macs
+        """Of the whole network, float or not."""
         self.layers = [
-            Layer(name=node.name, op=node.op_type, macs=macs.get(node.name, 0))
+            Layer(name=node.name, op=node.op_type, macs=cost.macs_by_node.get(node.name, 0))
             for node in quantized_layers(core)
         ]
 
-    @property
-    def macs(self) -> int:
-        """Of all layers that INT8 can compute."""
-        return sum(layer.macs for layer in self.layers)
+    def graph(self, keep: Collection[str] | None = None) -> "ModelProto":
+        """The Q/DQ core in which the layers of the exact names `keep` stay float.
 
-    def graph(self, keep: Collection[str] = ()) -> "ModelProto":
-        """The Q/DQ core in which the layers of the exact names `keep` stay float."""
+        None keeps those that are spared.
+        """
         with needs("graph"):
             from edgeseg.graph.quantize import quantized
-        return quantized(self.core, self._amax, keep=sorted(keep))
+        kept = self.spared if keep is None else sorted(keep)
+        return quantized(self.core, self._amax, keep=kept, weights=self._weights)
+
+    def int8_share(self, keep: Collection[str]) -> float:
+        """Percent of the network's MACs in INT8 where the layers `keep` stay float."""
+        computed = sum(layer.macs for layer in self.layers if layer.name not in keep)
+        return 100.0 * computed / self.macs if self.macs else 0.0
+
+    def matching(self, patterns: Sequence[str]) -> dict[str, list[str]]:
+        """The layers whose names match each pattern, such as `*classifier*`.
+
+        Raises:
+            UsageError: one that matches none.
+        """
+        names = [layer.name for layer in self.layers]
+        found = {
+            pattern: [n for n in names if n == pattern or fnmatch.fnmatchcase(n, pattern)]
+            for pattern in patterns
+        }
+        for pattern, matched in found.items():
+            if not matched:
+                raise UsageError(
+                    f"--keep-fp16 {pattern!r} matches none of the {len(names)} layers",
+                    fix=f"they are called like {names[0]!r} and {names[-1]!r}; edgeseg sensitivity "
+                    "lists all",
+                )
+        return found

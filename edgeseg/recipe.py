@@ -57,6 +57,23 @@ class Calibration(Document):
     method: str = "percentile"
 
 
+class Quantization(Document):
+    """Which steps make INT8 better than rounding to the nearest alone."""
+
+    equalize: bool = True
+    """Channels scaled across layers, so that one step suits all of a tensor."""
+    scales: bool = True
+    """Weight scales of least squared error."""
+    rounding: bool = True
+    """Weights rounded with regard to what the layer reads."""
+    bias: bool = True
+    """Biases that keep the mean of each channel."""
+    tie_concat: bool = False
+    """Equal scales for the inputs of a Concat: faster where they would be requantised."""
+    spare: float = Field(default=2.5, ge=0, le=100)
+    """Percent of the MACs that may stay float in the first layers, where they make the noise."""
+
+
 class Gate(Document):
     """What the built engine has to keep, and on which pictures that is measured."""
 
@@ -67,6 +84,8 @@ class Gate(Document):
     """Which of the network's classes make up each class of the data set."""
     max_drop: float = 1.0
     """In mIoU points, where there are labels."""
+    max_class_drop: float | None = None
+    """In points of the IoU of any single class."""
     min_agreement: float = Field(default=99.0, ge=0, le=100)
     """In percent of the pixels, where there are none."""
 
@@ -98,6 +117,7 @@ class Recipe(Document):
     mask_size: Literal["frame", "network"] = "frame"
     keep_fp16: list[str] = Field(default_factory=list)
     calibration: Calibration | None = None
+    quantization: Quantization = Quantization()
     gate: Gate = Gate()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

@@ -29,6 +29,34 @@ Fit: TypeAlias = Literal["stretch", "letterbox", "crop"]
 MaskSize: TypeAlias = Literal["frame", "network"]
 
 
+class RoundedWeights(NamedTuple):
+    """The weights of a layer on the INT8 grid: weight = integers * scales, channel by channel."""
+
+    integers: Array
+    """int8, of the weight's shape."""
+    scales: Floats
+    """(outputs,)."""
+    bias_shift: Floats
+    """(outputs,), to be added to the bias."""
+
+
+class Convolution(NamedTuple):
+    """One convolution of a core."""
+
+    name: str
+    reads: str
+    """The tensor that it reads, (1, C, H, W)."""
+    weight: Floats
+    """(outputs, C / groups, kernel height, kernel width)."""
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    """Top, left, bottom, right."""
+    same: str | None
+    """SAME_UPPER or SAME_LOWER, where the pads follow from the size."""
+    groups: int
+
+
 class Size(NamedTuple):
     """(height, width) in pixels; what a user types or reads is WIDTHxHEIGHT."""
 

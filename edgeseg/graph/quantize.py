@@ -21,13 +21,12 @@ from edgeseg.graph.nodes import (
     prune,
     replace_nodes,
 )
-from edgeseg.types import Array
+from edgeseg.types import Array, RoundedWeights
 
 WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1}
 """The axis of the output channels in the weight of each op that is quantised."""
 
 LEVELS = 127
-SMALLEST_SCALE = 1e-8
 
 
 def activation_tensors(core: ModelProto, *, keep: Sequence[str] = ()) -> list[str]:
@@ -45,18 +44,26 @@ def quantized_layers(core: ModelProto) -> list[NodeProto]:
 
 
 def quantized(
-    core: ModelProto, amax: Mapping[str, float], *, keep: Sequence[str] = ()
+    core: ModelProto,
+    amax: Mapping[str, float],
+    *,
+    keep: Sequence[str] = (),
+    weights: Mapping[str, RoundedWeights] | None = None,
 ) -> ModelProto:
     """A copy of `core` with Q/DQ on the inputs of its weighted layers and on residual branches.
+
+    `weights` has by node name what was rounded beforehand; other weights go to the nearest
+    integer, with the scale of the largest of each channel. All scales are numbers that FP16 holds.
 
     Raises:
         BuildError: a tensor without a usable range.
     """
     model = ModelProto()
     model.CopyFrom(core)
-    weights = constants(model)
+    values, rounded = constants(model), weights or {}
     sites = {(node, index): name for name, node, index in _sites(core, keep)}
     made: dict[str, list[NodeProto]] = {}
+    amax = _within_bounds(model, amax)
     for node in model.graph.node:
         for index, name in enumerate(list(node.input)):
             if (node.name, index) in sites:
@@ -65,13 +72,22 @@ def quantized(
                 node.input[index] = f"{name}_dq"
             elif index == 1 and (node.name, 0) in sites and node.op_type in WEIGHT_AXIS:
                 axis = WEIGHT_AXIS[node.op_type]
-                if name not in made:
-                    made[name] = [_weight_dq(model, name, weights[name], axis)]
-                node.input[1] = f"{name}_dq"
+                found = rounded.get(node.name) or _nearest(values[name], axis)
+                own = f"{name}_of_{node.name}" if node.name in rounded else name
+                if own not in made:
+                    made[own] = [_weight_dq(model, own, found, axis)]
+                node.input[1] = f"{own}_dq"
+                if found.bias_shift.any():
+                    _shift_bias(model, node, values, found.bias_shift)
     _insert_after_producers(model, made)
     _drop_repeated_bounds(model)
     prune(model)
     return model
+
+
+def step_of(amax: float) -> float:
+    """The scale of an activation whose magnitude `amax` INT8 127 stands for."""
+    return float(_held_by_half(np.asarray(amax / LEVELS)))
 
 
 def quantization_hash(model: ModelProto) -> str:
@@ -136,9 +152,9 @@ def _activation_pair(model: ModelProto, name: str, amax: Mapping[str, float]) ->
             fix="calibrate this graph again: remove its ranges.json",
         )
     scale, zero = f"{name}_scale", f"{name}_zero"
-    step = np.float32(max(value / LEVELS, SMALLEST_SCALE))
+    step = np.asarray(step_of(value), np.float32)
     model.graph.initializer.extend(
-        [initializer(scale, np.asarray(step)), initializer(zero, np.zeros((), np.int8))]
+        [initializer(scale, step), initializer(zero, np.zeros((), np.int8))]
     )
     quantize, dequantize = f"{name}_q", f"{name}_dq"
     return [
@@ -149,23 +165,46 @@ def _activation_pair(model: ModelProto, name: str, amax: Mapping[str, float]) ->
     ]
 
 
-def _weight_dq(model: ModelProto, name: str, weight: Array, axis: int) -> NodeProto:
+def _nearest(weight: Array, axis: int) -> RoundedWeights:
     values = np.asarray(weight, np.float32)
     others = tuple(other for other in range(values.ndim) if other != axis)
-    scales = np.maximum(np.abs(values).max(others) / LEVELS, SMALLEST_SCALE).astype(np.float32)
+    scales = _held_by_half(np.abs(values).max(others) / LEVELS)
     shape = [-1 if dim == axis else 1 for dim in range(values.ndim)]
     integers = np.clip(np.rint(values / scales.reshape(shape)), -LEVELS, LEVELS).astype(np.int8)
+    return RoundedWeights(integers, scales, np.zeros_like(scales))
+
+
+def _held_by_half(scales: Array) -> Array:
+    """`scales` as FP16 holds them, and never 0."""
+    smallest = np.finfo(np.float16).smallest_subnormal
+    halves = np.maximum(np.asarray(scales, np.float32).astype(np.float16), smallest)
+    return np.asarray(halves, np.float32)
+
+
+def _weight_dq(model: ModelProto, name: str, weights: RoundedWeights, axis: int) -> NodeProto:
     stored, scale, zero = f"{name}_s8", f"{name}_scale", f"{name}_zero"
     model.graph.initializer.extend(
         [
-            initializer(stored, integers),
-            initializer(scale, scales),
-            initializer(zero, np.zeros(scales.shape, np.int8)),
+            initializer(stored, weights.integers),
+            initializer(scale, weights.scales),
+            initializer(zero, np.zeros(weights.scales.shape, np.int8)),
         ]
     )
     return helper.make_node(
         "DequantizeLinear", [stored, scale, zero], [f"{name}_dq"], name=f"{name}_dq", axis=axis
     )
+
+
+def _shift_bias(
+    model: ModelProto, node: NodeProto, values: Mapping[str, Array], shift: Array
+) -> None:
+    """Add `shift` to the bias of `node`, in place; it stays float."""
+    name = f"{node.name}_shifted_bias"
+    has_bias = len(node.input) > 2 and bool(node.input[2])
+    bias = np.asarray(values[node.input[2]], np.float32) + shift if has_bias else shift
+    model.graph.initializer.append(initializer(name, bias))
+    del node.input[2:]
+    node.input.append(name)
 
 
 def _insert_after_producers(model: ModelProto, made: Mapping[str, list[NodeProto]]) -> None:
@@ -179,18 +218,43 @@ def _insert_after_producers(model: ModelProto, made: Mapping[str, list[NodeProto
 
 
 def _drop_repeated_bounds(model: ModelProto) -> None:
-    """Make a ReLU6 a ReLU, in place, where INT8 saturates at or below its bound anyway.
+    """Remove upper bounds, in place, where INT8 saturates at or below them anyway.
 
-    The integers are the same, bit for bit, and every backend fuses a ReLU best.
+    A ReLU6 becomes a ReLU, a Min with constants goes. The integers are the same, bit for bit, and
+    every backend fuses a ReLU best.
     """
     values, read_by = constants(model), consumers(model)
+    gone: dict[str, str] = {}
     for node in model.graph.node:
-        if node.op_type != "Clip" or len(node.input) < 3 or node.input[2] not in values:
-            continue
-        low, high = values.get(node.input[1]), values[node.input[2]]
+        high = _upper_bound(node, values)
         readers = read_by.get(node.output[0], [])
-        if low is None or low != 0 or [each.op_type for each in readers] != ["QuantizeLinear"]:
+        if high is None or [each.op_type for each in readers] != ["QuantizeLinear"]:
             continue
-        if np.rint(high / values[readers[0].input[1]]) >= LEVELS:  # its bound is 127 already
+        if np.rint(high.min() / values[readers[0].input[1]]) < LEVELS:
+            continue
+        if node.op_type == "Clip":  # its bound is 127 already
             node.op_type = "Relu"
             del node.input[1:]
+        else:
+            gone[node.output[0]] = node.input[0]
+            readers[0].input[0] = node.input[0]
+    replace_nodes(model, [node for node in model.graph.node if node.output[0] not in gone])
+
+
+def _within_bounds(model: ModelProto, amax: Mapping[str, float]) -> dict[str, float]:
+    """`amax`, but of a tensor that ends at a bound for each channel never above the least."""
+    values, capped = constants(model), dict(amax)
+    for node in model.graph.node:
+        high = _upper_bound(node, values)
+        if high is not None and node.output[0] in capped:
+            capped[node.output[0]] = min(capped[node.output[0]], float(high.min()))
+    return capped
+
+
+def _upper_bound(node: NodeProto, values: Mapping[str, Array]) -> Array | None:
+    """What a Clip from 0, or a Min with constants, lets through at most."""
+    if node.op_type == "Clip" and len(node.input) == 3 and values.get(node.input[1]) == 0:
+        return values.get(node.input[2])
+    if node.op_type == "Min" and len(node.input) == 2:
+        return values.get(node.input[1])
+    return None
