@@ -1,29 +1,36 @@
 """Build an engine: core, ranges, Q/DQ, frame graph, plan, verification, publication."""
 
+import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgeseg import __version__
 from edgeseg.backends import backend, preferred
-from edgeseg.calibration import ranges_for
+from edgeseg.budget import searched, within_budget
 from edgeseg.engine import Engine, compiled
-from edgeseg.errors import BuildError, UsageError
+from edgeseg.errors import UsageError
 from edgeseg.files import write_whole
-from edgeseg.gate import check_conversion, keep_pictures, verified, verified_from_folder
+from edgeseg.gate import (
+    Verification,
+    check_conversion,
+    keep_pictures,
+    misses,
+    refuse,
+    verified,
+    verified_from_folder,
+)
+from edgeseg.graphs import Parts, patterns_as_layers, write_graphs
 from edgeseg.manifest import Manifest, Plan, check_files, read_manifest
-from edgeseg.origin import Options, core_for, recipe_for
+from edgeseg.networks import weights_from_text
+from edgeseg.origin import Options, core_for, quantized_core, recipe_for
 from edgeseg.publish import refuse_foreign, seal, staged
-from edgeseg.ranges import Ranges, write_ranges
+from edgeseg.quantization import quantizer_for
 from edgeseg.recipe import Recipe, write_recipe
-from edgeseg.tables import needs
 from edgeseg.types import OnProgress, PixelFormat, Precision, Size
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
 ENGINES = Path("engines")
-RANDOM = "random"
+
+log = logging.getLogger(__name__)
 
 
 def build(
@@ -42,8 +49,11 @@ def build(
     frame_format: PixelFormat | str | None = None,
     backend: str | None = None,
     max_drop: float | None = None,
+    max_class_drop: float | None = None,
     min_agreement: float | None = None,
     keep_fp16: tuple[str, ...] | None = None,
+    without: tuple[str, ...] | None = None,
+    tie_concat: bool | None = None,
     weights: str | Path | None = None,
     variant: dict[str, Any] | None = None,
     scales: tuple[float, ...] | None = None,
@@ -69,6 +79,7 @@ def build(
         AccuracyGateFailed: the engine lost more than allowed; nothing was published.
         OutputError: `out` cannot be written.
     """
+    file, random = weights_from_text(weights)
     options = Options(
         precision=Precision(precision) if precision else None,
         calibrate=calibrate,
@@ -83,10 +94,13 @@ def build(
         frame_format=PixelFormat(frame_format) if frame_format else None,
         backend=backend,
         max_drop=max_drop,
+        max_class_drop=max_class_drop,
         min_agreement=min_agreement,
         keep_fp16=keep_fp16,
-        weights=Path(weights) if weights and weights != RANDOM else None,
-        random_weights=True if weights == RANDOM else None,
+        without=without,
+        tie_concat=tie_concat,
+        weights=file,
+        random_weights=random or None,
         variant=variant,
         scales=scales,
         flip=flip,
@@ -118,23 +132,75 @@ def build_recipe(
     name = preferred() if recipe.backend == "auto" else recipe.backend
     if not until_graph:
         _refuse_precision(name, recipe.precision)
-    core = core_for(recipe)
-    check_conversion(recipe, core)
-    ranges = None
-    if recipe.precision is Precision.INT8:
-        ranges = ranges_for(recipe, core, on_progress=on_progress)
+    parts = _parts(recipe, on_progress)
     with staged(out) as stage:
-        manifest = _graphs(recipe, core, ranges, stage)
         if until_graph:
-            keep_pictures(recipe, core, manifest, stage)
+            parts = within_budget(parts, on_progress)
+            manifest = write_graphs(parts, stage, typed=True, on_progress=on_progress)
+            keep_pictures(recipe, parts.core, manifest, stage)
         else:
-            plan = _compiled_plan(stage, manifest, name, on_progress)
-            manifest = seal(manifest.model_copy(update={"plans": {name: plan}}), stage)
-            plan = verified(recipe, core, stage, name, plan, on_progress)
-            manifest = manifest.model_copy(update={"plans": {name: plan}})
-        write_recipe(recipe, stage / "recipe.toml")
+            parts, manifest = _passed(parts, stage, name, on_progress)
+        write_recipe(parts.recipe, stage / "recipe.toml")
         seal(manifest, stage)
     return Engine.open(out, backend_name=name) if not until_graph else Engine.without_plan(out)
+
+
+def _parts(recipe: Recipe, on_progress: OnProgress | None) -> Parts:
+    """The core of `recipe`, calibrated where it is to be quantised."""
+    core = core_for(recipe)
+    check_conversion(recipe, core)
+    ready = quantized_core(recipe)
+    if ready is not None:
+        return Parts(recipe=recipe, core=core, ready=ready)
+    if recipe.precision is not Precision.INT8:
+        return Parts(recipe=recipe, core=core)
+    quantizer, ranges = quantizer_for(recipe, core, on_progress=on_progress)
+    kept = patterns_as_layers(quantizer, recipe.keep_fp16)
+    keep = tuple(dict.fromkeys([*quantizer.spared, *kept]))
+    return Parts(recipe=recipe, core=core, quantizer=quantizer, ranges=ranges, keep=keep)
+
+
+def _passed(
+    parts: Parts, stage: Path, name: str, on_progress: OnProgress | None
+) -> tuple[Parts, Manifest]:
+    """The parts and the manifest of the engine in `stage`, which passes its gate.
+
+    Raises:
+        AccuracyGateFailed: no set of layers in float makes it pass.
+    """
+    manifest, done = _attempt(parts, stage, name, on_progress)
+    if done is None or name == "null":
+        return parts, manifest
+    path: list[str] = []
+    searchable = parts.quantizer is not None
+    missed = misses(parts.recipe.gate, done.result, upper=searchable)
+    if missed and searchable:
+        log.info("%s: searching for the layers to leave in float", "; ".join(missed))
+        kept = parts.keep
+        parts, path = searched(parts, on_progress)
+        if parts.keep != kept:
+            manifest, done = _attempt(parts, stage, name, on_progress)
+            assert done is not None
+        missed = misses(parts.recipe.gate, done.result)
+    if missed:
+        refuse(done, missed, path)
+    return parts, manifest
+
+
+def _attempt(
+    parts: Parts, stage: Path, name: str, on_progress: OnProgress | None
+) -> tuple[Manifest, Verification | None]:
+    """Make and verify one engine in `stage`, in the place of what is there."""
+    for old in stage.iterdir():
+        old.unlink()
+    typed = name == "tensorrt"
+    manifest = write_graphs(parts, stage, typed=typed, on_progress=on_progress)
+    plan = _compiled_plan(stage, manifest, name, on_progress)
+    manifest = seal(manifest.model_copy(update={"plans": {name: plan}}), stage)
+    done = verified(parts.recipe, parts.core, stage, name, on_progress)
+    if done is not None:
+        plan = plan.model_copy(update={"measured": done.found})
+    return manifest.model_copy(update={"plans": {name: plan}}), done
 
 
 def build_plan(folder: Path, name: str, *, on_progress: OnProgress | None = None) -> Engine:
@@ -165,70 +231,6 @@ def _refuse_precision(name: str, precision: Precision) -> None:
             f"{name} does not compute in {precision.value} on this machine",
             fix="choose --fp32 or --int8, or --backend openvino",
         )
-
-
-def _graphs(recipe: Recipe, core: "ModelProto", ranges: Ranges | None, stage: Path) -> Manifest:
-    """Write the graphs and documents of the engine into `stage`; its manifest without a plan."""
-    with needs("graph"):
-        from edgeseg.graph.cost import cost_of
-        from edgeseg.graph.frame import frame_graph
-        from edgeseg.graph.lint import lint
-        from edgeseg.graph.quantize import quantization_hash, quantized
-        from edgeseg.graph.reframe import spec_of
-
-    inner, digest = core, None
-    if ranges is not None:
-        amax = {name: item.amax for name, item in ranges.tensors.items()}
-        inner = quantized(core, amax, keep=recipe.keep_fp16)
-        digest = quantization_hash(inner)
-        write_ranges(ranges, stage / "ranges.json")
-    cost = cost_of(core)
-    manifest = _draft(recipe, cost.macs, cost.parameters, digest)
-    graph = frame_graph(inner, spec_of(manifest))
-    if findings := lint(graph):
-        first = findings[0]
-        raise BuildError(
-            f"the graph breaks TensorRT's rules in {len(findings)} places; the first is "
-            f"{first.node}: {first.rule}",
-            fix="please report this network",
-        )
-    write_whole(stage / "float.onnx", core.SerializeToString())
-    write_whole(stage / "graph.onnx", graph.SerializeToString())
-    return seal(manifest, stage)
-
-
-def _draft(recipe: Recipe, macs: int, parameters: int, digest: str | None) -> Manifest:
-    assert recipe.description is not None
-    gain, bias = recipe.description.gain_and_bias()
-    labels = recipe.description.to_labels()
-    return Manifest(
-        edgeseg=__version__,
-        name=recipe.name,
-        network=recipe.network or (recipe.onnx.name if recipe.onnx else ""),
-        weights=_which_weights(recipe),
-        precision=recipe.precision,
-        size=recipe.size,
-        frame=recipe.frame,
-        frame_format=recipe.frame_format,
-        mask_size=recipe.mask_size,
-        order=recipe.description.order,
-        gain=gain,
-        bias=bias,
-        labels=list(labels.names),
-        colors=list(labels.colors),
-        macs=macs,
-        parameters=parameters,
-        quantization=digest,
-        files={},
-        plans={},
-    )
-
-
-def _which_weights(recipe: Recipe) -> str:
-    if recipe.random_weights:
-        return RANDOM
-    file = recipe.weights or recipe.onnx
-    return file.name if file else "shipped"
 
 
 def _compiled_plan(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseg.datasets import open_dataset
+from edgeseg.calibration_data import open_pictures
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
 from edgeseg.origin import root_for
@@ -65,7 +65,7 @@ def evaluate(
     with needs("graph"):
         from edgeseg.graph.load import load_model
 
-    opened = open_dataset(
+    opened = open_pictures(
         data, root=root_for(data, Path(root) if root else None), split="test", count=count
     )
     own = engine if isinstance(engine, Engine) else Engine.open(engine)

@@ -2,17 +2,19 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from edgeseg.calibration import calibration_data
-from edgeseg.datasets import Subset, open_dataset, readable
+from edgeseg.calibration_data import open_pictures
+from edgeseg.datasets import Subset, readable
 from edgeseg.engine import Engine
 from edgeseg.errors import AccuracyGateFailed, BuildError
-from edgeseg.manifest import Manifest, Measured, Plan
+from edgeseg.manifest import Manifest, Measured
 from edgeseg.recipe import Gate, Recipe
 from edgeseg.tables import needs
 from edgeseg.types import Dataset, OnProgress, Pixels, Precision, Size
@@ -27,25 +29,32 @@ VERIFY_FRAMES = 8
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Verification:
+    """An engine against the float graph on the pictures of its gate."""
+
+    found: Measured
+    result: Comparison
+
+
 def verified(
     recipe: Recipe,
     core: "ModelProto",
     stage: Path,
     name: str,
-    plan: Plan,
     on_progress: OnProgress | None,
-) -> Plan:
-    """`plan` with what the engine in `stage` kept of the float graph; refused if too little."""
+) -> Verification | None:
+    """What the engine in `stage` keeps of the float graph; None where no pictures are named."""
     if recipe.random_weights:
         log.warning(
             "nothing was verified: the weights are random, so only the speed means anything"
         )
-        return plan
-    chosen = _verification_data(recipe)
+        return None
+    chosen = verification_data(recipe)
     if chosen is None:
         level = logging.INFO if recipe.precision is Precision.FP32 else logging.WARNING
         log.log(level, "nothing was verified: no pictures were named with --val")
-        return plan
+        return None
     data, held_out = chosen
     with Engine.open(stage, backend_name=name) as engine:
         if engine.frame_size != Size(*data.frame(0).image.shape[:2]):
@@ -62,15 +71,48 @@ def verified(
         )
     shutil.rmtree(stage / "cache", ignore_errors=True)
     keeper.write(stage / "verify.npz")
-    found = measured(result, data.name, held_out=held_out)
-    if name != "null":
-        _refuse_loss(recipe.gate, found)
-    return plan.model_copy(update={"measured": found})
+    return Verification(measured(result, data.name, held_out=held_out), result)
+
+
+def misses(gate: Gate, result: Comparison, *, upper: bool = False) -> list[str]:
+    """What of `gate` the labels in `result` miss, in words; empty where they pass.
+
+    With `upper` the drop counts at the upper end of its interval. NaN passes nothing.
+    """
+    if not result.scored:
+        agreement = float(np.mean(result.agreement))
+        if agreement >= gate.min_agreement:
+            return []
+        return [f"{agreement:.2f} % agreement (--min-agreement {gate.min_agreement:g})"]
+    found = []
+    drop, _, high = result.drop_and_interval()
+    counted = high if upper else drop
+    if not counted <= gate.max_drop:
+        where = " at the upper end" if upper else ""
+        found.append(f"{counted:.2f} mIoU points{where} (--max-drop {gate.max_drop:g})")
+    if gate.max_class_drop is not None:
+        drops = result.iou(result.reference) - result.iou(result.built)
+        for name, lost in zip(result.names, drops, strict=True):
+            if lost > gate.max_class_drop:
+                found.append(f"{lost:.2f} points of {name} (--max-class-drop "
+                             f"{gate.max_class_drop:g})")  # fmt: skip
+    return found
+
+
+def refuse(done: Verification, missed: list[str], path: Sequence[str]) -> NoReturn:
+    """Raise AccuracyGateFailed with what was missed, and the path that was searched."""
+    searched = ("\nwhat was tried:\n" + "\n".join(path)) if path else ""
+    raise AccuracyGateFailed(
+        f"the built engine misses its gate: {'; '.join(missed)} against the float graph on "
+        f"{done.found.frames} pictures of {done.found.data}; nothing was published{searched}",
+        fix="calibrate on more or other pictures, keep layers in float with --keep-fp16 "
+        "PATTERN, or allow more",
+    )
 
 
 def keep_pictures(recipe: Recipe, core: "ModelProto", manifest: Manifest, stage: Path) -> None:
     """Write a few pictures with their float labels, for whoever compiles the graph later."""
-    chosen = None if recipe.random_weights else _verification_data(recipe)
+    chosen = None if recipe.random_weights else verification_data(recipe)
     if chosen is None:
         return
     data, _ = chosen
@@ -84,10 +126,10 @@ def keep_pictures(recipe: Recipe, core: "ModelProto", manifest: Manifest, stage:
     keeper.write(stage / "verify.npz")
 
 
-def _verification_data(recipe: Recipe) -> tuple[Dataset, bool] | None:
+def verification_data(recipe: Recipe) -> tuple[Dataset, bool] | None:
     """The pictures to verify on, and whether calibration did not see them."""
     if recipe.gate.val is not None:
-        data = open_dataset(
+        data = open_pictures(
             recipe.gate.val, root=recipe.gate.root, split="val", count=recipe.gate.count
         )
         if recipe.calibration is None:
@@ -95,32 +137,10 @@ def _verification_data(recipe: Recipe) -> tuple[Dataset, bool] | None:
         return data, calibration_data(recipe).name.partition("[")[0] != data.name.partition("[")[0]
     if recipe.calibration is None:
         return None
-    whole = open_dataset(recipe.calibration.data, root=recipe.calibration.root)
+    whole = open_pictures(recipe.calibration.data, root=recipe.calibration.root)
     seen = set(calibration_data(recipe).frame_names())
     unseen = [i for i, name in enumerate(whole.frame_names()) if name not in seen]
     return Subset(whole, indices=unseen or range(len(whole))), bool(unseen)
-
-
-@dataclass(frozen=True)
-class _Loss:
-    what: str
-    limit: str
-
-
-def _refuse_loss(gate: Gate, found: Measured) -> None:
-    if found.drop is not None and found.miou is not None:
-        loss = _Loss(f"{found.drop:.2f} mIoU points", f"--max-drop {gate.max_drop}")
-        failed = not found.drop <= gate.max_drop
-    else:
-        loss = _Loss(f"{found.agreement:.2f} % agreement", f"--min-agreement {gate.min_agreement}")
-        failed = not found.agreement >= gate.min_agreement
-    if failed:
-        raise AccuracyGateFailed(
-            f"the built engine misses its gate: {loss.what} against the float graph on "
-            f"{found.frames} pictures of {found.data} ({loss.limit}); nothing was published",
-            fix="calibrate on more or other pictures, keep layers in float with --keep-fp16 "
-            "PATTERN, or allow more",
-        )
 
 
 def verified_from_folder(engine: Engine, folder: Path) -> Measured | None:

@@ -72,6 +72,12 @@ class Manifest(Document):
     parameters: int
     quantization: str | None
     """Hash of Q/DQ positions, scales and integer weights: equal in every dialect."""
+    float_layers: list[str] = Field(default_factory=list)
+    """Layers that INT8 could compute and that stay in float."""
+    int8_percent: float | None = None
+    """Of the MACs; None for an engine without INT8."""
+    fp32_nodes: dict[str, str] = Field(default_factory=dict)
+    """Nodes of the typed graph that stay in FP32, and why."""
     files: dict[str, str]
     """SHA-256 of every file of the folder but this one."""
     plans: dict[str, Plan]

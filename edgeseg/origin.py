@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.datasets import open_dataset
+from edgeseg.calibration_data import open_pictures
 from edgeseg.documents import parsed, read_toml
 from edgeseg.errors import InputFileError, UsageError
 from edgeseg.networks import (
@@ -15,13 +15,28 @@ from edgeseg.networks import (
     default_size,
     facts_of,
 )
-from edgeseg.recipe import Calibration, Description, Gate, Recipe, read_recipe
+from edgeseg.recipe import (
+    Calibration,
+    Description,
+    Gate,
+    Quantization,
+    Recipe,
+    read_recipe,
+)
 from edgeseg.tables import known, needs
 from edgeseg.types import PixelFormat, Precision, Size
 from edgeseg.zoo import MODELS, check_size
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+
+LABELLED = {"max_drop": "max-drop", "max_class_drop": "max-class-drop", "class_map": "map"}
+"""Options that compare with masks, and how they are typed."""
+QUANTIZING = ("calibrate", "count", "method", "keep_fp16", "without", "tie_concat")
+"""Options that say how to quantise."""
+STEPS = {name: name for name in ("equalize", "scales", "rounding", "bias", "spare")}
+"""Of the quantisation: each can be left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +56,11 @@ class Options:
     frame_format: PixelFormat | None = None
     backend: str | None = None
     max_drop: float | None = None
+    max_class_drop: float | None = None
     min_agreement: float | None = None
     keep_fp16: tuple[str, ...] | None = None
+    without: tuple[str, ...] | None = None
+    tie_concat: bool | None = None
     weights: Path | None = None
     random_weights: bool | None = None
     variant: dict[str, Any] | None = None
@@ -68,7 +86,8 @@ def recipe_for(source: str, options: Options) -> Recipe:
         return _adjusted(read_recipe(path), options)
     values = _from_onnx(path, options) if path.suffix == ".onnx" else _from_zoo(source, options)
     precision = options.precision or Precision.FP32
-    calibration = _calibration(options, precision)
+    ready = values.pop("quantized", False)
+    calibration = None if ready else _calibration(options, precision)
     own_size = values.pop("own_size", None)
     size = options.size or own_size or TRAINED_SIZE
     gate = _gate(options, calibration)
@@ -86,6 +105,7 @@ def recipe_for(source: str, options: Options) -> Recipe:
         frame_format=frame_format,
         keep_fp16=list(options.keep_fp16 or ()),
         calibration=calibration,
+        quantization=_quantization(options, precision),
         gate=gate,
     )
 
@@ -101,11 +121,13 @@ def core_for(recipe: Recipe) -> "ModelProto":
         from onnx import load_model_from_string
 
         from edgeseg.graph.load import load_model
+        from edgeseg.graph.quantized_input import float_form, is_quantized
         from edgeseg.graph.simplify import fixed_core
     assert recipe.description is not None
     size = recipe.network_size
     if recipe.onnx is not None:
-        return fixed_core(load_model(recipe.onnx), size, output=recipe.description.output)
+        core = fixed_core(load_model(recipe.onnx), size, output=recipe.description.output)
+        return float_form(core) if is_quantized(core) else core
     what = ZooNetwork(
         name=str(recipe.network),
         weights=recipe.weights,
@@ -115,6 +137,21 @@ def core_for(recipe: Recipe) -> "ModelProto":
         inference=Inference(scales=tuple(recipe.scales), flip=recipe.flip, fusion=recipe.fusion),
     )
     return fixed_core(load_model_from_string(core_bytes(what, size=size)), size)
+
+
+def quantized_core(recipe: Recipe) -> "ModelProto | None":
+    """The core of an ONNX file that came quantised, as it is; None for every other recipe."""
+    if recipe.onnx is None or recipe.precision is not Precision.INT8:
+        return None
+    with needs("graph"):
+        from edgeseg.graph.load import load_model
+        from edgeseg.graph.quantized_input import is_quantized
+        from edgeseg.graph.simplify import fixed_core
+    assert recipe.description is not None
+    model = load_model(recipe.onnx)
+    if not is_quantized(model):
+        return None
+    return fixed_core(model, recipe.network_size, output=recipe.description.output)
 
 
 def _from_zoo(name: str, options: Options) -> dict[str, Any]:
@@ -157,7 +194,12 @@ def _from_onnx(path: Path, options: Options) -> dict[str, Any]:
         )
     with needs("graph"):
         from edgeseg.graph.load import image_input, load_model
-    source = image_input(load_model(path))
+        from edgeseg.graph.quantized_input import is_quantized, refuse_second_quantization
+    model = load_model(path)
+    source = image_input(model)
+    if quantized := is_quantized(model):
+        asked = [key.replace("_", "-") for key in QUANTIZING if key in options.given()]
+        refuse_second_quantization(path.name, int8=options.precision is Precision.INT8, given=asked)
     beside = path.with_suffix(".toml")
     values = {**(read_toml(beside) if beside.is_file() else {}), **(options.description or {})}
     missing = [key for key in ("mean", "std", "labels") if key not in values]
@@ -174,7 +216,12 @@ def _from_onnx(path: Path, options: Options) -> dict[str, Any]:
             f"{path.name} has its channels {source.layout}, not {description.layout}",
             fix='set layout = "auto"',
         )
-    return {"onnx": path, "description": description, "own_size": source.size}
+    return {
+        "onnx": path,
+        "description": description,
+        "own_size": source.size,
+        "quantized": quantized,
+    }
 
 
 def _calibration(options: Options, precision: Precision) -> Calibration | None:
@@ -199,6 +246,24 @@ def _calibration(options: Options, precision: Precision) -> Calibration | None:
     )
 
 
+def _quantization(options: Options, precision: Precision) -> Quantization:
+    """The default steps but for those that were switched.
+
+    Raises:
+        UsageError: no such step, or steps of INT8 for a float engine.
+    """
+    asked = [name for name in ("without", "tie_concat") if name in options.given()]
+    if asked and precision is not Precision.INT8:
+        raise UsageError(
+            f"--{asked[0].replace('_', '-')} has no use in {precision.value}", fix="add --int8"
+        )
+    changes: dict[str, Any] = {"tie_concat": bool(options.tie_concat)}
+    for step in options.without or ():
+        known(STEPS, step, kind="step of the quantisation")
+        changes[step] = 0.0 if step == "spare" else False
+    return Quantization(**changes)
+
+
 def root_for(data: str, root: Path | None) -> Path | None:
     """`root`, but for the data set that needs none."""
     return None if data.partition(":")[0] == "synthetic" else root
@@ -211,16 +276,18 @@ def _gate(options: Options, calibration: Calibration | None) -> Gate:
         if name in {"camvid", "synthetic"} and split != "val":
             val = f"{name}:val"
     if val is None:
-        for option in ("max_drop", "class_map"):
+        for option, flag in LABELLED.items():
             if option in options.given():
                 raise UsageError(
-                    f"--{option.replace('_', '-').replace('class-', '')} needs labelled pictures",
-                    fix="name them with --val DATA:SPLIT",
+                    f"--{flag} needs labelled pictures",
+                    fix="name them with --val DATA:SPLIT, or say --min-agreement PERCENT, which "
+                    "needs no labels",
                 )
     given = {
         name: value
         for name, value in (
             ("max_drop", options.max_drop),
+            ("max_class_drop", options.max_class_drop),
             ("min_agreement", options.min_agreement),
         )
         if value is not None
@@ -241,7 +308,7 @@ def _picture_size(calibration: Calibration | None, gate: Gate) -> Size | None:
         (calibration.data, calibration.root) if calibration else (None, None),
     ):
         if data:
-            opened = open_dataset(str(data), root=root)
+            opened = open_pictures(str(data), root=root)
             return Size(*opened.frame(0).image.shape[:2])
     return None
 
@@ -257,13 +324,13 @@ def _adjusted(recipe: Recipe, options: Options) -> Recipe:
         changes["frame_format"] = options.frame_format
     gate = {
         key: getattr(options, key)
-        for key in ("max_drop", "min_agreement")
+        for key in ("max_drop", "max_class_drop", "min_agreement")
         if getattr(options, key) is not None
     }
     if gate:
         changes["gate"] = recipe.gate.model_copy(update=gate)
     refused = set(options.given()) - {
-        "backend", "frame", "frame_format", "max_drop", "min_agreement"
+        "backend", "frame", "frame_format", "max_drop", "max_class_drop", "min_agreement"
     }  # fmt: skip
     if refused:
         raise UsageError(

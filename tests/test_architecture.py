@@ -19,7 +19,7 @@ FLOORS = {
         "recipe", "manifest", "ranges", "device",
         "scene", "scene_camera", "scene_parts",
     },
-    2: {"zoo", "graph", "calibrate", "backends", "video", "datasets", "metrics"},
+    2: {"zoo", "graph", "calibrate", "backends", "video", "datasets", "metrics", "charts"},
     3: {"engine"},
     5: {"cli"},
     6: {"__main__"},
@@ -41,6 +41,7 @@ ISLANDS = {
     "PIL": ("video/", "datasets/"),
     "av": ("video/",),
     "gi": ("video/",),
+    "matplotlib": ("charts/",),
     "pycuda": ("device/",),
     "cuda": ("device/",),
 }

@@ -33,7 +33,9 @@ def command(
     ] = None,
     root: Root = None,
     count: Annotated[int | None, typer.Option(min=1, help="Calibration pictures.")] = None,
-    method: Annotated[str | None, typer.Option(help="minmax, percentile or mse.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="auto, minmax, percentile[:99.9], entropy or mse.")
+    ] = None,
     val: Annotated[
         str | None, typer.Option(help="DATA[:SPLIT] to verify on.", metavar="DATA[:SPLIT]")
     ] = None,
@@ -46,12 +48,20 @@ def command(
     frame_format: Annotated[PixelFormat | None, typer.Option(help="Bytes of a frame.")] = None,
     backend: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime ...")] = None,
     max_drop: Annotated[float | None, typer.Option(help="Allowed loss in mIoU points.")] = None,
+    max_class_drop: Annotated[
+        float | None, typer.Option(help="Allowed loss of any class, in points of IoU.")
+    ] = None,
     min_agreement: Annotated[
         float | None, typer.Option(help="Pixels as in float, in percent, without labels.")
     ] = None,
     keep_fp16: Annotated[
         list[str] | None, typer.Option(help="Pattern of node names that stay float; repeatable.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Step of INT8 to leave out: equalize, scales, rounding, bias, spare."),
+    ] = None,
+    tie_concat: Annotated[bool, typer.Option("--tie-concat", help="Equal Concat scales.")] = False,
     weights: Weights = None,
     variant: Variants = None,
     scales: Scales = None,
@@ -98,8 +108,11 @@ def command(
             frame_format=frame_format,
             backend=backend,
             max_drop=max_drop,
+            max_class_drop=max_class_drop,
             min_agreement=min_agreement,
             keep_fp16=tuple(keep_fp16) if keep_fp16 else None,
+            without=tuple(without) if without else None,
+            tie_concat=tie_concat or None,
             weights=weights,
             variant=variant_from(variant) or None,
             scales=scales_from(scales),
@@ -126,6 +139,9 @@ def _report(engine: Any, as_json: bool) -> None:
         ("frames", f"{manifest.frame} {manifest.frame_format.value}"),
         ("plan", f"{engine.backend_name}: {plan.note}" if plan else "none yet"),
     ]
+    if manifest.int8_percent is not None:
+        kept = f", {len(manifest.float_layers)} layers in float" if manifest.float_layers else ""
+        rows.append(("MACs in INT8", f"{manifest.int8_percent:.2f} %{kept}"))
     found = plan.measured if plan else None
     if found:
         rows.append(("verified on", f"{found.frames} pictures of {found.data}"))

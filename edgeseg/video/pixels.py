@@ -51,6 +51,13 @@ def planes_of(pixels: Buffer, pixel_format: PixelFormat) -> list[Pixels]:
     return [luma, chroma[:middle].reshape(half), chroma[middle:].reshape(half)]
 
 
+def resized(image: Pixels, size: Size) -> Pixels:
+    """`image` uint8 (H, W, 3) at `size`, bilinear."""
+    if image.shape[:2] == tuple(size):
+        return image
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+
+
 class FromRgb:
     """Writes RGB pictures in another format; YUV is BT.601 in limited range."""
 
