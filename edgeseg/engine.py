@@ -239,6 +239,11 @@ def compiled(module: ModuleType, graph: bytes, precision: Precision) -> bytes:
             from edgeseg.graph.unsigned import unsigned_bytes
 
         graph = unsigned_bytes(graph)
+    if module.WANTS_NARROW:
+        with needs("graph"):
+            from edgeseg.graph.narrow import narrow_bytes
+
+        graph = narrow_bytes(graph)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / GRAPH
         path.write_bytes(graph)

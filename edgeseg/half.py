@@ -76,20 +76,15 @@ def fp32_nodes(
         from edgeseg.graph.typed import fp32_nodes_of, typed
         from edgeseg.graph.typed_overflow import overflowing
         from edgeseg.graph.typed_plain import unrounded
-    plain = unrounded(model)
-    progress = _Progress(on_progress)
-    seen = _extents(plain, frames)
-    progress.step()
-    expected = _float_labels(plain, frames)
-    progress.step()
-    trial = _Trial(plain, frames, expected, seen, progress)
-    found = _agreeing(trial, _Found(keep=overflowing(plain, seen)), min_agreement)
+    trial = _trial(unrounded(model), frames, _Progress(on_progress))
+    found = _Found(keep=overflowing(trial.plain, trial.seen))
+    found = _agreeing(trial, found, min_agreement)
     return HalfReport(
         keep_fp32=found.keep,
         stays_fp32=fp32_nodes_of(typed(model, keep_fp32=found.keep)),
         agreement=found.agreement,
-        frames=len(expected),
-        int8=_int8_agreement(model, found.keep, frames, expected),
+        frames=len(trial.expected),
+        int8=_int8_agreement(model, found.keep, frames, trial.expected),
     )
 
 
@@ -141,6 +136,14 @@ class _Trial:
         from edgeseg.graph.typed_rounded import rounded
 
         return rounded(typed(self.plain, keep_fp32=keep))
+
+
+def _trial(plain: "ModelProto", frames: Frames, progress: _Progress) -> _Trial:
+    seen = _extents(plain, frames)
+    progress.step()
+    expected = _float_labels(plain, frames)
+    progress.step()
+    return _Trial(plain, frames, expected, seen, progress)
 
 
 def _float_labels(model: "ModelProto", frames: Frames) -> list[Array]:

@@ -116,7 +116,8 @@ def test_what_is_refused_exits_5_and_stands_first(refused: Path, call: Call) -> 
 
 
 def test_the_version_decides(tmp_path: Path, call: Call) -> None:
-    path = saved(Sketch(opset=19).model("x"), tmp_path)
+    s = Sketch(opset=19)
+    path = saved(s.model(s.add("Relu", ["x"], "relu")), tmp_path)
     assert lint(path).verdict == "not quantised; TensorRT 8.6 refuses it: 1 refused"
     assert lint(path, tensorrt="10.3").findings == []
     assert call(path)[0] == 5

@@ -147,7 +147,7 @@ def test_the_ranges_say_which_method_gave_them(small_int8: Path) -> None:
 def test_a_tensor_without_a_range_is_named(small_int8: Path, tmp_path: Path) -> None:
     engine = changed(small_int8, tmp_path / "engine", logits=None)
 
-    with pytest.raises(InputFileError, match=r"it lacks logits$") as refused:
+    with pytest.raises(InputFileError, match=r"it lacks logits\n") as refused:
         export_ranges(engine)
 
     assert "recipe.toml" in refused.value.fix

@@ -1,7 +1,7 @@
 """What runs a graph. A backend is a module with `compile`, `load` and `fingerprint`; one row each.
 
-Each module also says whether it wants never-negative activations as U8 (`WANTS_UNSIGNED`) and
-which precisions it has (`PRECISIONS`).
+Each module also says which precisions it has (`PRECISIONS`), whether it wants never-negative
+activations as U8 (`WANTS_UNSIGNED`), and weights of seven bits beside signed ones (`WANTS_NARROW`).
 """
 
 from types import ModuleType

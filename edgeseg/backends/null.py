@@ -10,6 +10,7 @@ from edgeseg.types import CompileOptions, OnProgress, Precision, Slot
 
 PRECISIONS = frozenset(Precision)
 WANTS_UNSIGNED = False
+WANTS_NARROW = False
 NOTE = "nothing is computed: every label is 0"
 
 

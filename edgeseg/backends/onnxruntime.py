@@ -12,6 +12,7 @@ from edgeseg.types import Array, CompileOptions, OnProgress, Precision, Slot
 
 PRECISIONS = frozenset({Precision.FP32, Precision.INT8})
 WANTS_UNSIGNED = True
+WANTS_NARROW = False
 NOTE = "the whole frame graph in ONNX Runtime, whose INT8 kernels for symmetric S8 are slow"
 
 

@@ -18,8 +18,10 @@ from edgeseg.types import CompileOptions, OnProgress, Precision, Size, Slot
 PRECISIONS = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
 _FLAGS = str(machine()["cpu_flags"]).split()
 WANTS_UNSIGNED = "avx2" in _FLAGS and "amx_int8" not in _FLAGS
-"""An x86 CPU without AMX multiplies U8 by S8; S8 by S8 comes out inexact there (logits off by up
-to 17 % of their range in DeepLab v3+ on an AMD EPYC, 1 % with U8). With AMX, S8 is faster."""
+"""An x86 CPU without AMX multiplies U8 by S8. With AMX, S8 is faster."""
+WANTS_NARROW = WANTS_UNSIGNED and not {"avx512_vnni", "avx_vnni"}.intersection(_FLAGS)
+"""Without VNNI its sums of two products saturate (graph/narrow.py): logits of U-Net came out at
+11 dB instead of 33 dB on an AMD EPYC with AVX2 alone."""
 NOTE = "head and network in OpenVINO, upsampling and ArgMax as a running maximum in OpenCV"
 
 # OpenVINO's own default on a CPU with AMX is bf16, which moves masks without saying so.

@@ -86,7 +86,7 @@ def rounded(
 def _solved(own: Array, difference: Array) -> Array:
     """What X solves X @ own = difference, damped."""
     solved: Array = np.linalg.solve(_damped(own, FIT_DAMPING), difference.swapaxes(1, 2))
-    return solved.swapaxes(1, 2)
+    return np.swapaxes(solved, 1, 2)
 
 
 def _damped(own: Array, share: float) -> Array:

@@ -152,7 +152,7 @@ def _iou_bars(axes: Axes, rows: Sequence[ClassIou], classes: int) -> None:
     for place, (_, a, b) in zip(places, rows, strict=True):
         text = "-" if a is None or b is None else f"{a - b:+.2f}"
         axes.text(1.02, float(place), text, transform=axes.get_yaxis_transform(), va="center")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 0.0), frameon=False, borderpad=0.0)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.06, 0.0), frameon=False, borderpad=0.0)
 
 
 def _moved_bars(axes: Axes, moved: Sequence[tuple[str, str, int]]) -> None:

@@ -67,9 +67,15 @@ class View:
 
     def constant(self, name: str) -> Array | None:
         """The value of a tensor that is known before the graph runs."""
+        casts: list[int] = []
         while (node := self.made_by.get(name)) and node.op_type in {"Identity", "Cast"}:
+            casts.extend(item.i for item in node.attribute if item.name == "to")
             name = node.input[0]
-        return self.values.get(name)
+        if (value := self.values.get(name)) is None:
+            return None
+        for kind in reversed(casts):
+            value = value.astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+        return value
 
     def made(self, name: str, past: frozenset[str] = CASTS) -> NodeProto | None:
         """What makes a tensor, where the ops `past` are looked through."""

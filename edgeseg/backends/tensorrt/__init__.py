@@ -9,6 +9,7 @@ from edgeseg.types import CompileOptions, OnProgress, Precision, Runner
 
 PRECISIONS = frozenset(Precision)
 WANTS_UNSIGNED = False
+WANTS_NARROW = False
 NOTE = "not written yet"
 
 MISSING = (
