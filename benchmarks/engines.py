@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeseg.backends import backend
 from edgeseg.build import build
 from edgeseg.datasets.camvid import CAMVID_LABELS
 from edgeseg.graph.cut import core_of
 from edgeseg.graph.load import load_model
+from edgeseg.graph.prepare import prepared_bytes
 from edgeseg.types import FrameTime, Pixels, Precision, Size
 from edgeseg.video import FrameView, open_sink, open_source
 
@@ -55,6 +57,11 @@ def int8_engine(folder: Path, *, frame: Size, size: Size = SIZE, pictures: int =
         out=folder,
     ).close()
     return folder
+
+
+def as_compiled(graph: bytes, name: str) -> bytes:
+    """A serialised Q/DQ graph as the backend `name` of edgeseg has it."""
+    return prepared_bytes(graph, backend(name).NEEDS)
 
 
 def float_engine(folder: Path, *, backend: str, frame: Size, size: Size = SIZE) -> Path:

@@ -16,11 +16,18 @@ import numpy as np
 import onnxruntime
 from openvino import Core, Tensor
 
-from benchmarks.engines import SIZE, cores, float_engine, int8_core, int8_engine, workplace
+from benchmarks.engines import (
+    SIZE,
+    as_compiled,
+    cores,
+    float_engine,
+    int8_core,
+    int8_engine,
+    workplace,
+)
 from benchmarks.record import measured, parser, ratio, turns
 from edgeseg.backends import backend
 from edgeseg.engine import Engine, compiled
-from edgeseg.graph.unsigned import unsigned_bytes
 from edgeseg.metrics.latency import summarise
 from edgeseg.scene import Street
 from edgeseg.types import Floats, Pixels, Precision, Runner, Size, Slot, size_from_text
@@ -84,11 +91,10 @@ def core_launches(engine: Path, size: Size) -> dict[str, Launch]:
     whole, quantised = (engine / "float.onnx").read_bytes(), int8_core(engine)
     pixels = np.random.default_rng(0).normal(0, 1, (1, 3, *size)).astype(np.float32)
     launches = {
-        OURS: _openvino(quantised, "f32", pixels),
+        OURS: _openvino(as_compiled(quantised, "openvino"), "f32", pixels),
         RIVAL: _onnxruntime(whole, pixels),
         "fp32 openvino": _openvino(whole, "f32", pixels),
-        # As the backend has it: ONNX Runtime is slower still with S8 everywhere.
-        "int8 onnxruntime": _onnxruntime(unsigned_bytes(quantised), pixels),
+        "int8 onnxruntime": _onnxruntime(as_compiled(quantised, "onnxruntime"), pixels),
     }
     if "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         launches["bf16 openvino"] = _openvino(whole, "bf16", pixels)

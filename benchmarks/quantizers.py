@@ -21,19 +21,16 @@ import onnx
 from onnx import ModelProto
 from openvino import Core, Tensor
 
-from benchmarks.engines import cores, workplace
+from benchmarks.engines import as_compiled, cores, workplace
 from benchmarks.peers import PEERS
 from benchmarks.quantizer_graphs import Pythons, peer_graphs, pixels_of, write_inputs
 from benchmarks.quantizer_scores import is_ours, scored
 from benchmarks.record import measured, parser, ratio, turns
-from edgeseg.backends import backend
-from edgeseg.calibration import ranges_for
 from edgeseg.datasets import open_dataset
 from edgeseg.errors import UsageError
-from edgeseg.graph.unsigned import unsigned_bytes
 from edgeseg.metrics.latency import summarise
 from edgeseg.origin import Options, core_for, recipe_for
-from edgeseg.quantizer import Quantizer
+from edgeseg.quantization import quantizer_for
 from edgeseg.recipe import Recipe
 from edgeseg.types import Floats, Precision, Size
 
@@ -60,14 +57,21 @@ SETTLE = 2
 Launch = Callable[[], object]
 
 
-def ours(recipe: Recipe, core: ModelProto) -> ModelProto:
-    """Our Q/DQ core of the float `core`, calibrated as `recipe` says."""
-    ranges = ranges_for(recipe, core)
-    return Quantizer(core, {name: found.amax for name, found in ranges.tensors.items()}).graph()
+def ours(recipe: Recipe, core: ModelProto, **steps: Any) -> ModelProto:
+    """Our Q/DQ core of the float `core`, calibrated as `recipe` says but for `steps`."""
+    chosen = recipe.quantization.model_copy(update=steps)
+    quantizer, _ = quantizer_for(recipe.model_copy(update={"quantization": chosen}), core)
+    return quantizer.graph()
 
 
-OURS: dict[str, Callable[[Recipe, ModelProto], ModelProto]] = {"edgeseg": ours}
-"""By name; a name is "edgeseg", or "edgeseg" and what is different, with a blank between."""
+PLAIN = {"equalize": False, "scales": False, "rounding": False, "bias": False, "spare": 0.0}
+OURS: dict[str, dict[str, Any]] = {
+    "edgeseg": {},
+    "edgeseg plain": PLAIN,
+    **{f"edgeseg without {step}": {step: without} for step, without in PLAIN.items()},
+    "edgeseg with tie_concat": {"tie_concat": True},
+}
+"""What differs from the default, by name: "edgeseg", or "edgeseg" and what it is, after a blank."""
 
 
 def main() -> None:
@@ -82,7 +86,7 @@ def main() -> None:
         settings |= {"rounds": options.rounds, "threads": options.threads}
         settings["untimed_before_each"] = SETTLE
     else:
-        settings["count"] = options.count
+        settings |= {"count": options.count, "steps": options.steps}
 
     def measure() -> dict[str, Any]:
         with workplace() as scratch:
@@ -109,7 +113,7 @@ def on_networks(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         wanted = TIMED if options.speed else PEERS
         inputs = write_inputs(recipe, core, folder)
         made = peer_graphs(name, inputs, environments, folder, only=wanted)
-        graphs = {**our_graphs(name, recipe, core, options.graphs), **made.graphs}
+        graphs = {**our_graphs(recipe, core, options.graphs, steps=options.steps), **made.graphs}
         networks[name] = {**_measured(recipe, core, graphs, options), "failed": made.failed}
         packages |= made.packages
     return {"networks": networks, "packages": packages, "missing": dict(environments.missing)}
@@ -139,11 +143,13 @@ def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
 
 
 def our_graphs(
-    name: str, recipe: Recipe, core: ModelProto, folder: Path | None
+    recipe: Recipe, core: ModelProto, folder: Path | None, *, steps: bool
 ) -> dict[str, ModelProto]:
     """Our Q/DQ cores: made now, or those in `folder`, NAME.onnx and NAME.WHAT_IS_DIFFERENT.onnx."""
     if folder is None:
-        return {title: make(recipe, core) for title, make in OURS.items()}
+        titles = [*OURS] if steps else [*OURS][:1]
+        return {title: ours(recipe, core, **OURS[title]) for title in titles}
+    name = str(recipe.network)
     plain = folder / f"{name}.onnx"
     if not plain.is_file():
         raise UsageError(f"{plain} is missing", fix="write our Q/DQ core there, or omit --graphs")
@@ -229,7 +235,7 @@ def launch_of(model: bytes, pixels: Floats, threads: int) -> Launch:
 def _as_compiled(name: str, model: ModelProto) -> bytes:
     """The graph as OpenVINO gets it: ours goes the way of edgeseg's backend."""
     whole = bytes(model.SerializeToString())
-    return unsigned_bytes(whole) if is_ours(name) and backend("openvino").WANTS_UNSIGNED else whole
+    return as_compiled(whole, "openvino") if is_ours(name) else whole
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -240,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, help="where the graphs stay; else they are removed")
     made.add_argument("--graphs", type=Path, help="folder of our Q/DQ cores, NETWORK.onnx each")
     made.add_argument("--only", action="append", help="this network alone; repeatable")
+    made.add_argument("--steps", action="store_true", help="also with each step of ours left out")
     made.add_argument("--count", type=int, help="score this many pictures of camvid:test")
     made.add_argument("--calibration", type=int, default=CALIBRATION, help="pictures to calibrate")
     made.add_argument("--speed", action="store_true", help="time the graphs instead")

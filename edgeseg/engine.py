@@ -234,16 +234,11 @@ class NoRunner:
 
 def compiled(module: ModuleType, graph: bytes, precision: Precision) -> bytes:
     """The plan that the backend `module` makes of a serialised frame graph."""
-    if module.WANTS_UNSIGNED:
+    if precision is Precision.INT8 and module.NEEDS:
         with needs("graph"):
-            from edgeseg.graph.unsigned import unsigned_bytes
+            from edgeseg.graph.prepare import prepared_bytes
 
-        graph = unsigned_bytes(graph)
-    if module.WANTS_NARROW:
-        with needs("graph"):
-            from edgeseg.graph.narrow import narrow_bytes
-
-        graph = narrow_bytes(graph)
+        graph = prepared_bytes(graph, module.NEEDS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / GRAPH
         path.write_bytes(graph)

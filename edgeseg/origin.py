@@ -242,7 +242,7 @@ def _calibration(options: Options, precision: Precision) -> Calibration | None:
         data=options.calibrate,
         root=root_for(options.calibrate, options.root),
         count=options.count or 100,
-        method=options.method or "percentile",
+        method=options.method or "mse",
     )
 
 

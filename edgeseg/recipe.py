@@ -54,7 +54,7 @@ class Calibration(Document):
     data: str
     root: Path | None = None
     count: int = Field(default=100, ge=1)
-    method: str = "percentile"
+    method: str = "mse"
 
 
 class Quantization(Document):

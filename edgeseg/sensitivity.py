@@ -101,7 +101,7 @@ def measured(
     on_progress: OnProgress | None = None,
 ) -> Sensitivity:
     """What the layers and blocks of `subject` cost on `data`; nothing is written to `folder`."""
-    quantizer = subject.quantizer()
+    quantizer = subject.quantizer
     forms = Forms(
         quantizer,
         subject.manifest(),

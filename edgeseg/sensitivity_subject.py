@@ -1,14 +1,15 @@
 """What `sensitivity` is to measure: the float core, its ranges and its recipe."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg import __version__
-from edgeseg.calibration import ranges_for
-from edgeseg.errors import UsageError
+from edgeseg.errors import InputFileError, UsageError
+from edgeseg.graphs import Parts, draft
 from edgeseg.manifest import Manifest, check_files, read_manifest
 from edgeseg.origin import Options, core_for, recipe_for
+from edgeseg.quantization import quantizer_for
 from edgeseg.quantizer import Quantizer
 from edgeseg.ranges import Ranges, read_ranges
 from edgeseg.recipe import Recipe, read_recipe
@@ -18,6 +19,8 @@ from edgeseg.types import OnProgress, Precision
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -26,11 +29,9 @@ class Subject:
     recipe: Recipe
     core: "ModelProto"
     ranges: Ranges
-
-    def quantizer(self) -> Quantizer:
-        """The quantiser of its core."""
-        amax = {name: item.amax for name, item in self.ranges.tensors.items()}
-        return Quantizer(self.core, amax)
+    """Of the activations of `core`."""
+    quantizer: Quantizer
+    """Equalised, rounded and corrected as the recipe says; its core has the nodes of `core`."""
 
     def kept(self) -> list[str]:
         """The nodes that its recipe leaves in float."""
@@ -41,30 +42,7 @@ class Subject:
 
     def manifest(self) -> Manifest:
         """Of an engine that labels pictures at their own size; nothing in it was built."""
-        description = self.recipe.description
-        assert description is not None
-        gain, bias = description.gain_and_bias()
-        labels = description.to_labels()
-        return Manifest(
-            edgeseg=__version__,
-            name=self.recipe.name,
-            network=self.recipe.network or str(self.recipe.onnx),
-            precision=self.recipe.precision,
-            size=self.recipe.size,
-            frame=self.recipe.frame,
-            frame_format=self.recipe.frame_format,
-            mask_size="frame",
-            order=description.order,
-            gain=gain,
-            bias=bias,
-            labels=list(labels.names),
-            colors=list(labels.colors),
-            macs=0,
-            parameters=0,
-            quantization=None,
-            files={},
-            plans={},
-        )
+        return draft(Parts(recipe=self.recipe, core=self.core), self.core)
 
 
 def subject_of(source: Path, options: Options, *, on_progress: OnProgress | None = None) -> Subject:
@@ -75,7 +53,7 @@ def subject_of(source: Path, options: Options, *, on_progress: OnProgress | None
         InputFileError: a file that is missing, unreadable or undescribed.
     """
     if source.is_dir():
-        return _from_engine(source, options)
+        return _from_engine(source, options, on_progress)
     if source.suffix != ".toml":
         options = replace(options, precision=Precision.INT8)
     recipe = recipe_for(str(source), options)
@@ -86,11 +64,11 @@ def subject_of(source: Path, options: Options, *, on_progress: OnProgress | None
         )
     core = core_for(recipe)
     _refuse_empty(core, source)
-    ranges = ranges_for(recipe, core, on_progress=on_progress)
-    return Subject(recipe=recipe, core=core, ranges=ranges)
+    quantizer, ranges = quantizer_for(recipe, core, on_progress=on_progress)
+    return Subject(recipe=recipe, core=core, ranges=ranges, quantizer=quantizer)
 
 
-def _from_engine(folder: Path, options: Options) -> Subject:
+def _from_engine(folder: Path, options: Options, on_progress: OnProgress | None) -> Subject:
     with needs("graph"):
         from edgeseg.graph.load import load_model
     if given := options.given():
@@ -103,8 +81,14 @@ def _from_engine(folder: Path, options: Options) -> Subject:
     check_files(folder, manifest)
     core = load_model(folder / "float.onnx")
     _refuse_empty(core, folder)
-    ranges = read_ranges(folder / "ranges.json")
-    return Subject(recipe=read_recipe(folder / "recipe.toml"), core=core, ranges=ranges)
+    recipe = read_recipe(folder / "recipe.toml")
+    try:
+        quantizer, ranges = quantizer_for(recipe, core, on_progress=on_progress)
+    except InputFileError as error:
+        log.warning("without the steps that need calibration pictures: %s", error)
+        ranges = read_ranges(folder / "ranges.json")
+        quantizer = Quantizer(core, {name: item.amax for name, item in ranges.tensors.items()})
+    return Subject(recipe=recipe, core=core, ranges=ranges, quantizer=quantizer)
 
 
 def _refuse_float(precision: Precision, source: Path) -> None:

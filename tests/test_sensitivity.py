@@ -314,7 +314,7 @@ def test_blocks_of_a_network_without_module_names_end_at_its_joins(subject: Subj
 
 
 def _forms(subject: Subject, data: Path) -> Forms:
-    return Forms(subject.quantizer(), subject.manifest(), open_dataset("folder:val", root=data))
+    return Forms(subject.quantizer, subject.manifest(), open_dataset("folder:val", root=data))
 
 
 def _with_amax(subject: Subject, tensor: str, *, factor: float) -> Subject:

@@ -1,7 +1,7 @@
 """What runs a graph. A backend is a module with `compile`, `load` and `fingerprint`; one row each.
 
-Each module also says which precisions it has (`PRECISIONS`), whether it wants never-negative
-activations as U8 (`WANTS_UNSIGNED`), and weights of seven bits beside signed ones (`WANTS_NARROW`).
+Each module also says which precisions it has (`PRECISIONS`) and which rows of graph/prepare.py a
+Q/DQ graph goes through before it (`NEEDS`).
 """
 
 from types import ModuleType

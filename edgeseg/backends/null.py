@@ -9,8 +9,7 @@ from edgeseg.tables import needs
 from edgeseg.types import CompileOptions, OnProgress, Precision, Slot
 
 PRECISIONS = frozenset(Precision)
-WANTS_UNSIGNED = False
-WANTS_NARROW = False
+NEEDS: frozenset[str] = frozenset()
 NOTE = "nothing is computed: every label is 0"
 
 

@@ -11,8 +11,7 @@ from edgeseg.errors import BuildError, EngineMismatch
 from edgeseg.types import Array, CompileOptions, OnProgress, Precision, Slot
 
 PRECISIONS = frozenset({Precision.FP32, Precision.INT8})
-WANTS_UNSIGNED = True
-WANTS_NARROW = False
+NEEDS = frozenset({"unsigned"})
 NOTE = "the whole frame graph in ONNX Runtime, whose INT8 kernels for symmetric S8 are slow"
 
 

@@ -16,12 +16,15 @@ from edgeseg.errors import BuildError, EngineMismatch
 from edgeseg.types import CompileOptions, OnProgress, Precision, Size, Slot
 
 PRECISIONS = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
-_FLAGS = str(machine()["cpu_flags"]).split()
-WANTS_UNSIGNED = "avx2" in _FLAGS and "amx_int8" not in _FLAGS
-"""An x86 CPU without AMX multiplies U8 by S8. With AMX, S8 is faster."""
-WANTS_NARROW = WANTS_UNSIGNED and not {"avx512_vnni", "avx_vnni"}.intersection(_FLAGS)
-"""Without VNNI its sums of two products saturate (graph/narrow.py): logits of U-Net came out at
-11 dB instead of 33 dB on an AMD EPYC with AVX2 alone."""
+_FLAGS = frozenset(str(machine()["cpu_flags"]).split())
+NEEDS = frozenset({"pools", "concats"})
+"""What graph/prepare.py is to do before `compile`."""
+if "avx2" in _FLAGS and "amx_int8" not in _FLAGS:
+    # An x86 CPU without AMX multiplies U8 by S8. With AMX, S8 is faster.
+    NEEDS |= {"unsigned"}
+    if not _FLAGS & {"avx512_vnni", "avx_vnni"}:
+        # Its sums of two products saturate: U-Net's logits came out at 11 dB, not at 33 dB.
+        NEEDS |= {"narrow"}
 NOTE = "head and network in OpenVINO, upsampling and ArgMax as a running maximum in OpenCV"
 
 # OpenVINO's own default on a CPU with AMX is bf16, which moves masks without saying so.

@@ -86,13 +86,14 @@ def rounded(
 def _solved(own: Array, difference: Array) -> Array:
     """What X solves X @ own = difference, damped."""
     solved: Array = np.linalg.solve(_damped(own, FIT_DAMPING), difference.swapaxes(1, 2))
-    return np.swapaxes(solved, 1, 2)
+    return solved.swapaxes(1, 2)
 
 
 def _damped(own: Array, share: float) -> Array:
     diagonal = np.diagonal(own, axis1=1, axis2=2)
     mean = np.maximum(diagonal.mean(1), 1e-20)
-    return own + share * mean[:, None, None] * np.eye(own.shape[1])
+    damped: Array = own + share * mean[:, None, None] * np.eye(own.shape[1])
+    return damped
 
 
 def _scales(weight: Array, own: Array, shrinkings: Array) -> Array:

@@ -6,18 +6,23 @@ to 63 they are not. Never-negative activations end at 127 and never reach the li
 """
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
-from edgeseg.graph.nodes import constants, initializer, producers
+from edgeseg.graph.nodes import constants, initializer, producers, prune
 from edgeseg.graph.quantize import WEIGHT_AXIS
+from edgeseg.graph.simulate import dequantized_weight
+from edgeseg.types import Array
 
 LARGEST = 63
+FEW_CHANNELS = 4
 
 
 def narrowed(model: ModelProto) -> ModelProto:
     """A copy of a Q/DQ graph with weights up to 63 in the layers that read signed activations.
 
-    Depthwise layers, which add nothing in 16 bits, and layers that read U8 stay as they are.
+    A layer of at most four input channels (the one that reads the picture) goes back to float:
+    little work, and seven bits cost more there than anywhere else. Depthwise layers, which add
+    nothing in 16 bits, and layers that read U8 stay as they are.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -25,26 +30,32 @@ def narrowed(model: ModelProto) -> ModelProto:
     for node in copy.graph.node:
         if node.op_type not in WEIGHT_AXIS:
             continue
-        reads, weight = (made_by.get(name) for name in node.input[:2])
-        if reads is None or weight is None or reads.op_type != "DequantizeLinear":
+        reads, weight = (_int8_source(name, made_by, values) for name in node.input[:2])
+        if reads is None or weight is None or weight.input[0] not in values:
             continue
-        stored = values.get(weight.input[0]) if weight.op_type == "DequantizeLinear" else None
-        if stored is None or stored.dtype != np.int8 or values[reads.input[2]].dtype != np.int8:
-            continue
+        stored = values[weight.input[0]]
         if node.op_type == "Conv" and stored.shape[1] == 1:
             continue
-        if int(np.abs(stored.astype(np.int16)).max(initial=0)) <= LARGEST:
-            continue
-        half = np.clip(np.rint(stored / 2), -LARGEST, LARGEST).astype(np.int8)
-        names = [f"{node.name}_narrow_{what}" for what in ("weight", "scale")]
-        scale = values[weight.input[1]] * np.float32(2)
-        copy.graph.initializer.extend(
-            [initializer(names[0], half), initializer(names[1], scale.astype(np.float32))]
-        )
-        weight.input[0], weight.input[1] = names
+        if node.op_type == "Conv" and stored.shape[1] <= FEW_CHANNELS:
+            name = f"{node.name}_float_weight"
+            copy.graph.initializer.append(initializer(name, dequantized_weight(weight, values)))
+            node.input[0], node.input[1] = made_by[reads.input[0]].input[0], name
+        elif int(np.abs(stored.astype(np.int16)).max(initial=0)) > LARGEST:
+            names = [f"{node.name}_narrow_{what}" for what in ("weight", "scale")]
+            half = np.clip(np.rint(stored / 2), -LARGEST, LARGEST).astype(np.int8)
+            scale = (values[weight.input[1]] * np.float32(2)).astype(np.float32)
+            copy.graph.initializer.append(initializer(names[0], half))
+            copy.graph.initializer.append(initializer(names[1], scale))
+            weight.input[0], weight.input[1] = names
+    prune(copy)
     return copy
 
 
-def narrow_bytes(graph: bytes) -> bytes:
-    """`narrowed` of a serialised graph, serialised."""
-    return bytes(narrowed(ModelProto.FromString(graph)).SerializeToString())
+def _int8_source(
+    name: str, made_by: dict[str, NodeProto], values: dict[str, Array]
+) -> NodeProto | None:
+    """The DequantizeLinear of INT8 that makes a tensor, or None."""
+    node = made_by.get(name)
+    if node is None or node.op_type != "DequantizeLinear" or len(node.input) < 3:
+        return None
+    return node if values[node.input[2]].dtype == np.int8 else None

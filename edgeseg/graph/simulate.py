@@ -1,9 +1,10 @@
 """The same arithmetic in float: what a Q/DQ graph means, free of what a CPU's INT8 kernels do."""
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from edgeseg.graph.nodes import attribute, constants, initializer, prune, replace_nodes
+from edgeseg.types import Array
 
 
 def simulated(model: ModelProto) -> ModelProto:
@@ -21,11 +22,17 @@ def simulated(model: ModelProto) -> ModelProto:
         if node.op_type != "DequantizeLinear" or node.input[0] not in values:
             nodes.append(node)
             continue
-        stored, scale = values[node.input[0]], values[node.input[1]]
-        axis = int(str(attribute(node, "axis", 1)))
-        shape = [-1 if dim == axis else 1 for dim in range(stored.ndim)] if scale.ndim else []
-        weight = stored.astype(np.float32) * scale.astype(np.float32).reshape(shape)
-        copy.graph.initializer.append(initializer(node.output[0], weight))
+        weight = initializer(node.output[0], dequantized_weight(node, values))
+        copy.graph.initializer.append(weight)
     replace_nodes(copy, nodes)
     prune(copy)
     return copy
+
+
+def dequantized_weight(node: NodeProto, values: dict[str, Array]) -> Array:
+    """What a DequantizeLinear with symmetric scales makes of its constants, as float32."""
+    stored, scale = values[node.input[0]], values[node.input[1]]
+    axis = int(str(attribute(node, "axis", 1)))
+    shape = [-1 if dim == axis else 1 for dim in range(stored.ndim)] if scale.ndim else []
+    weight: Array = stored.astype(np.float32) * scale.astype(np.float32).reshape(shape)
+    return weight

@@ -12,6 +12,7 @@ from onnx import ModelProto
 
 from edgeseg.backends import BACKENDS, backend
 from edgeseg.errors import BuildError, EngineMismatch
+from edgeseg.graph.prepare import PREPARATIONS
 from edgeseg.types import CompileOptions, Precision, Runner, Slot
 from tests.networks import CLASSES, picture
 from tests.oracle import bilinear, labels_and_decided, run
@@ -229,7 +230,7 @@ def test_the_fingerprint_names_backend_and_version_and_stays(module: ModuleType)
 
 def test_every_module_says_what_it_can(module: ModuleType) -> None:
     assert Precision.INT8 in module.PRECISIONS
-    assert isinstance(module.WANTS_UNSIGNED, bool)
+    assert set(PREPARATIONS) >= module.NEEDS
     assert module.NOTE
 
 

@@ -8,8 +8,7 @@ from edgeseg.errors import UsageError
 from edgeseg.types import CompileOptions, OnProgress, Precision, Runner
 
 PRECISIONS = frozenset(Precision)
-WANTS_UNSIGNED = False
-WANTS_NARROW = False
+NEEDS: frozenset[str] = frozenset()
 NOTE = "not written yet"
 
 MISSING = (
