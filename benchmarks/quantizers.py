@@ -29,7 +29,8 @@ from benchmarks.record import measured, parser, ratio, turns
 from edgeseg.datasets import open_dataset
 from edgeseg.errors import UsageError
 from edgeseg.metrics.latency import summarise
-from edgeseg.origin import Options, core_for, recipe_for
+from edgeseg.options import Options
+from edgeseg.origin import core_for, recipe_for
 from edgeseg.quantization import quantizer_for
 from edgeseg.recipe import Recipe
 from edgeseg.types import Floats, Precision, Size

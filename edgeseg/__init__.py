@@ -11,15 +11,19 @@ if TYPE_CHECKING:
     from edgeseg.benchmark import benchmark
     from edgeseg.build import build
     from edgeseg.demo import demo
+    from edgeseg.diff import diff
     from edgeseg.doctor import doctor
     from edgeseg.engine import Engine
     from edgeseg.errors import EdgesegError
     from edgeseg.evaluate import evaluate
     from edgeseg.export import export
     from edgeseg.inspect import inspect
+    from edgeseg.lint import lint
     from edgeseg.models import models
+    from edgeseg.ranges_export import export_ranges
     from edgeseg.scales import scale_weights
     from edgeseg.scene import Street
+    from edgeseg.sensitivity import sensitivity
     from edgeseg.stream import stream
     from edgeseg.train import train
     from edgeseg.types import Size
@@ -32,12 +36,16 @@ _WHERE = {
     "benchmark": "edgeseg.benchmark",
     "build": "edgeseg.build",
     "demo": "edgeseg.demo",
+    "diff": "edgeseg.diff",
     "doctor": "edgeseg.doctor",
     "evaluate": "edgeseg.evaluate",
     "export": "edgeseg.export",
+    "export_ranges": "edgeseg.ranges_export",
     "inspect": "edgeseg.inspect",
+    "lint": "edgeseg.lint",
     "models": "edgeseg.models",
     "scale_weights": "edgeseg.scales",
+    "sensitivity": "edgeseg.sensitivity",
     "stream": "edgeseg.stream",
     "train": "edgeseg.train",
 }
@@ -51,12 +59,16 @@ __all__ = [
     "benchmark",
     "build",
     "demo",
+    "diff",
     "doctor",
     "evaluate",
     "export",
+    "export_ranges",
     "inspect",
+    "lint",
     "models",
     "scale_weights",
+    "sensitivity",
     "stream",
     "train",
 ]

@@ -9,6 +9,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from edgeseg.calibration import FOLDER
 from edgeseg.documents import Document, write_json
@@ -44,7 +47,7 @@ class Attempt(Document):
 class Search(Document):
     """The path that was searched."""
 
-    schema_: int = 1
+    schema_: Literal[1] = Field(default=1, alias="schema")
     data: str
     measure: str
     """mIoU or agreement."""
@@ -157,7 +160,7 @@ def search(
     chosen: list[str] | None = None
     if not searcher.attempt(()).misses:
         chosen = searcher.attempt(()).keep
-    else:
+    elif not searcher.attempt([layer.name for layer in quantizer.layers]).misses:
         order = _ranked(forms, quantizer, start, on_progress)
         count = _fewest(searcher, order, on_progress)
         if count is not None:

@@ -18,11 +18,13 @@ from edgeseg.gate import (
     refuse,
     verified,
     verified_from_folder,
+    with_classes_that_fit,
 )
 from edgeseg.graphs import Parts, patterns_as_layers, write_graphs
 from edgeseg.manifest import Manifest, Plan, check_files, read_manifest
 from edgeseg.networks import weights_from_text
-from edgeseg.origin import Options, core_for, quantized_core, recipe_for
+from edgeseg.options import Options
+from edgeseg.origin import core_for, quantized_core, recipe_for
 from edgeseg.publish import refuse_foreign, seal, staged
 from edgeseg.quantization import quantizer_for
 from edgeseg.recipe import Recipe, write_recipe
@@ -116,6 +118,9 @@ def build(
             )
         return build_plan(folder, backend or "auto", on_progress=on_progress)
     recipe = recipe_for(str(source), options)
+    masks_wanted = {"max_drop", "max_class_drop", "class_map"}.intersection(options.given())
+    will_do = min_agreement is not None and not masks_wanted
+    recipe = with_classes_that_fit(recipe, agreement_will_do=will_do)
     target = Path(out) if out else ENGINES / recipe.name
     return build_recipe(recipe, target, until_graph=until_graph, on_progress=on_progress)
 

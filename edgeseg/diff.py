@@ -13,7 +13,7 @@ from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
 from edgeseg.metrics.boundary import BAND_PX
 from edgeseg.metrics.confusion import iou_per_class
-from edgeseg.origin import root_for
+from edgeseg.options import root_for
 from edgeseg.tables import needs
 from edgeseg.types import Array, Counts, OnProgress
 from edgeseg.verify import ClassMap, Comparison, compare

@@ -8,7 +8,7 @@ import numpy as np
 from edgeseg.calibration_data import open_pictures
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
-from edgeseg.origin import root_for
+from edgeseg.options import root_for
 from edgeseg.tables import needs
 from edgeseg.types import Array, OnProgress
 from edgeseg.verify import ClassMap, compare, float_reference

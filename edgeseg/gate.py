@@ -11,14 +11,14 @@ import numpy as np
 
 from edgeseg.calibration import calibration_data
 from edgeseg.calibration_data import open_pictures
-from edgeseg.datasets import Subset, readable
+from edgeseg.datasets import Subset, Unmasked, readable
 from edgeseg.engine import Engine
-from edgeseg.errors import AccuracyGateFailed, BuildError
-from edgeseg.manifest import Manifest, Measured
+from edgeseg.errors import AccuracyGateFailed, BuildError, UsageError
+from edgeseg.manifest import Manifest, Measured, read_manifest
 from edgeseg.recipe import Gate, Recipe
 from edgeseg.tables import needs
 from edgeseg.types import Dataset, OnProgress, Pixels, Precision, Size
-from edgeseg.verify import Comparison, compare, float_reference, measured
+from edgeseg.verify import Comparison, compare, float_reference, measured, scoring_for
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -56,6 +56,7 @@ def verified(
         log.log(level, "nothing was verified: no pictures were named with --val")
         return None
     data, held_out = chosen
+    _check_scores(stage, data)
     with Engine.open(stage, backend_name=name) as engine:
         if engine.frame_size != Size(*data.frame(0).image.shape[:2]):
             log.info("verifying at the pictures' own size, not at %s", engine.frame_size)
@@ -72,6 +73,22 @@ def verified(
     shutil.rmtree(stage / "cache", ignore_errors=True)
     keeper.write(stage / "verify.npz")
     return Verification(measured(result, data.name, held_out=held_out), result)
+
+
+def _check_scores(stage: Path, data: Dataset) -> None:
+    """Look for NaN and infinities in the scores of the graph itself: a plan gives labels alone."""
+    with needs("graph"):
+        from edgeseg.graph.cut import core_of
+        from edgeseg.graph.load import load_model
+    labels_of = float_reference(core_of(load_model(stage / "graph.onnx")), read_manifest(stage))
+    for _, frame in readable(_few(data), []):
+        labels_of(frame.image)
+
+
+def _few(data: Dataset) -> Subset:
+    """VERIFY_FRAMES pictures, spread over all."""
+    count = min(VERIFY_FRAMES, len(data))
+    return Subset(data, [index * len(data) // count for index in range(count)])
 
 
 def misses(gate: Gate, result: Comparison, *, upper: bool = False) -> list[str]:
@@ -116,8 +133,7 @@ def keep_pictures(recipe: Recipe, core: "ModelProto", manifest: Manifest, stage:
     if chosen is None:
         return
     data, _ = chosen
-    count = min(VERIFY_FRAMES, len(data))
-    few = Subset(data, [index * len(data) // count for index in range(count)])
+    few = _few(data)
     keeper = _Keeper(len(few))
     reference = float_reference(core, manifest)
     for _, frame in readable(few, []):
@@ -126,8 +142,40 @@ def keep_pictures(recipe: Recipe, core: "ModelProto", manifest: Manifest, stage:
     keeper.write(stage / "verify.npz")
 
 
+def with_classes_that_fit(recipe: Recipe, *, agreement_will_do: bool) -> Recipe:
+    """`recipe`, where its masks can be scored; told not to score them where agreement will do.
+
+    Raises:
+        UsageError: they have other classes than the network.
+    """
+    chosen = None if recipe.random_weights else verification_data(recipe)
+    if chosen is None:
+        return recipe
+    assert recipe.description is not None
+    data = chosen[0]
+    if all(frame.mask is None for _, frame in readable(Subset(data, [0]), [])):
+        return recipe
+    try:
+        scoring_for(recipe.description.to_labels(), data.labels, recipe.gate.map)
+    except UsageError:
+        if not agreement_will_do:
+            raise
+        log.info("the masks of %s have other classes, so that agreement alone counts", data.name)
+        gate = recipe.gate.model_copy(update={"masks": False})
+        return recipe.model_copy(update={"gate": gate})
+    return recipe
+
+
 def verification_data(recipe: Recipe) -> tuple[Dataset, bool] | None:
     """The pictures to verify on, and whether calibration did not see them."""
+    chosen = _chosen_pictures(recipe)
+    if chosen is None or recipe.gate.masks:
+        return chosen
+    data, held_out = chosen
+    return Unmasked(data), held_out
+
+
+def _chosen_pictures(recipe: Recipe) -> tuple[Dataset, bool] | None:
     if recipe.gate.val is not None:
         data = open_pictures(
             recipe.gate.val, root=recipe.gate.root, split="val", count=recipe.gate.count
@@ -156,7 +204,8 @@ def verified_from_folder(engine: Engine, folder: Path) -> Measured | None:
         result.frame_names.append(f"verify-{index}")
         result.agreement.append(float(100 * (engine(image) == labels).mean()))
     found = measured(result, "verify.npz", held_out=True)
-    least = Gate().min_agreement - 1.5  # INT8 kernels round differently from backend to backend
+    # INT8 kernels round differently from backend to backend.
+    least = min(Gate().min_agreement, _agreement_of_graph(folder, images, expected)) - 1.5
     if found.agreement < least and engine.backend_name != "null":
         raise AccuracyGateFailed(
             f"the {engine.backend_name} plan agrees with the float labels on only "
@@ -164,6 +213,16 @@ def verified_from_folder(engine: Engine, folder: Path) -> Measured | None:
             fix="build again from the recipe, with the data set at hand",
         )
     return found
+
+
+def _agreement_of_graph(folder: Path, images: Pixels, expected: Pixels) -> float:
+    """What the graph itself, in exact arithmetic, keeps of the float labels, in percent."""
+    with needs("graph"):
+        from edgeseg.graph.cut import core_of
+        from edgeseg.graph.load import load_model
+    labels_of = float_reference(core_of(load_model(folder / "graph.onnx")), read_manifest(folder))
+    pairs = zip(images, expected, strict=True)
+    return float(100 * np.mean([labels_of(image) == labels for image, labels in pairs]))
 
 
 class _Keeper:

@@ -76,7 +76,9 @@ class Quantizer:
         """
         names = [layer.name for layer in self.layers]
         found = {
-            pattern: [n for n in names if n == pattern or fnmatch.fnmatchcase(n, pattern)]
+            pattern: [pattern]
+            if pattern in names
+            else [name for name in names if fnmatch.fnmatchcase(name, pattern)]
             for pattern in patterns
         }
         for pattern, matched in found.items():

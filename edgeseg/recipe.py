@@ -80,6 +80,8 @@ class Gate(Document):
     val: str | None = None
     root: Path | None = None
     count: int | None = Field(default=None, ge=1)
+    masks: bool = True
+    """Whether masks are scored, where there are any."""
     map: dict[str, list[str]] | None = None
     """Which of the network's classes make up each class of the data set."""
     max_drop: float = 1.0

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from edgeseg.calibration import FOLDER
 from edgeseg.datasets import open_dataset
 from edgeseg.errors import OutputError, UsageError
-from edgeseg.origin import Options, root_for
+from edgeseg.options import Options, root_for
 from edgeseg.sensitivity_blocks import module_of, parts_of
 from edgeseg.sensitivity_report import Effect, LayerCost, PartCost, Sensitivity, write_report
 from edgeseg.sensitivity_subject import Subject, subject_of
@@ -115,7 +115,7 @@ def measured(
             f"{subject.recipe.name} keeps every layer in float: nothing in it is quantised",
             fix="take patterns out of keep_fp16 in the recipe",
         )
-    blocks = parts_of(quantizer.core, forms.sites, only)
+    blocks = parts_of(subject.core, forms.sites, only)
     noise = _noise_of(forms, list(blocks.values()), "SQNR of blocks", on_progress)
     layers = [(name,) for part in blocks.values() if _matters(forms, noise[part]) for name in part]
     noise |= _noise_of(forms, layers, "SQNR of layers", on_progress)

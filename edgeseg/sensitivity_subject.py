@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from edgeseg.errors import InputFileError, UsageError
 from edgeseg.graphs import Parts, draft
 from edgeseg.manifest import Manifest, check_files, read_manifest
-from edgeseg.origin import Options, core_for, recipe_for
+from edgeseg.options import Options
+from edgeseg.origin import core_for, recipe_for
 from edgeseg.quantization import quantizer_for
 from edgeseg.quantizer import Quantizer
 from edgeseg.ranges import Ranges, read_ranges

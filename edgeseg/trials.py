@@ -107,6 +107,8 @@ class Trials:
 
 def sqnr(power: float, noise: float) -> float:
     """10 log10(power / noise) in dB; infinite without noise, NaN where either is no number."""
+    if np.isnan(power) or np.isnan(noise):
+        return float("nan")
     if noise == 0.0:
         return float("inf")
     return float(10 * np.log10(power / noise)) if power != 0.0 else float("-inf")

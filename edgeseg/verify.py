@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from edgeseg.datasets import readable
-from edgeseg.errors import UsageError
+from edgeseg.errors import BuildError, UsageError
 from edgeseg.manifest import Manifest, Measured
 from edgeseg.metrics.agreement import agreement_percent
 from edgeseg.metrics.bootstrap import drop_interval
@@ -156,6 +156,9 @@ def labels_by(
     """Labels by a function that runs a core, with head and tail in numpy.
 
     `on_logits` sees the logits float32 (C, h, w) of each picture, valid until it returns.
+
+    Raises:
+        BuildError: a NaN or an infinity among the logits of a picture.
     """
     with needs("openvino"):
         from edgeseg.backends.head import network_pixels
@@ -176,6 +179,11 @@ def labels_by(
         if mask not in tails:
             tails[mask] = LabelsFromLogits(mask)
         logits = run({"pixels": pixels})["logits"][0].astype(np.float32)
+        if not np.isfinite(logits).all():
+            raise BuildError(
+                f"{manifest.name} has scores that are NaN or infinite on a picture",
+                fix="look at the weights and at the description of its pixels",
+            )
         if on_logits:
             on_logits(logits)
         tails[mask](logits, labels)

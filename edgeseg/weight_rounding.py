@@ -79,7 +79,9 @@ def _moments(
         values = dict(zip(names, run({"pixels": pixels}).values(), strict=True))
         where = places.random((POSITIONS, 2)).astype(np.float32)
         for layer in layers:
-            plain = patches(values[layer.reads], layer, where)
+            # A small map has fewer different positions than that.
+            few = where[: int(np.prod(values[layer.reads].shape[2:]))]
+            plain = patches(values[layer.reads], layer, few)
             moments[layer.name].see(plain, _on_grid(plain, step_of(amax[layer.reads])))
     return moments
 

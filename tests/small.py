@@ -5,6 +5,7 @@ for seconds. The weights are the ones that ship.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,20 @@ def write_pictures(folder: Path, seeds: range, *, masks: bool = True, size: Size
 def write_class_names(folder: Path) -> None:
     names = open_dataset("synthetic:val").labels.names
     (folder / "labels.txt").write_text("\n".join(names) + "\n")
+
+
+def write_network(path: Path, model: object = None) -> Path:
+    """A small network with random weights and its description, for the classes of the street."""
+    import onnx
+
+    from tests.networks import tiny_core
+
+    names = open_dataset("synthetic:val").labels.names
+    onnx.save(model or tiny_core(classes=len(names)), path)
+    path.with_suffix(".toml").write_text(
+        f"mean = [2, 2, 2]\nstd = [1, 1, 1]\nscale = 0.015625\nlabels = {json.dumps(names)}\n"
+    )
+    return path
 
 
 def build_small(out: Path, pictures: Path, **options: object) -> edgeseg.Engine:

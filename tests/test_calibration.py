@@ -387,14 +387,22 @@ def test_a_constant_picture_is_calibrated_on(calibrate: Calibrate, photos: Path)
 
 PEAK = """
 import resource, sys
+from multiprocessing import get_context
 from pathlib import Path
+import onnx
 from edgeseg.calibration import ranges_for
-from edgeseg.origin import Options, core_for, recipe_for
+from edgeseg.options import Options
+from edgeseg.origin import core_for, recipe_for
 from edgeseg.types import Precision, Size
 options = Options(precision=Precision.INT8, calibrate=sys.argv[1], size=Size(1024, 2048),
                   random_weights=True)
 recipe = recipe_for("unet", options)
-print(len(ranges_for(recipe, core_for(recipe)).tensors))
+def export():
+    onnx.save(core_for(recipe), "core.onnx")
+exporting = get_context("fork").Process(target=export)  # whose memory is not the calibration's
+exporting.start()
+exporting.join()
+print(len(ranges_for(recipe, onnx.load("core.onnx")).tensors))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -1,6 +1,7 @@
 """The manual: every example runs, every option is explained, every key that it names exists."""
 
 import dataclasses
+import inspect
 import logging
 import re
 import shlex
@@ -15,15 +16,26 @@ import pytest
 import typer
 from PIL import Image
 
+import edgeseg
 from edgeseg import cli, errors
 from edgeseg.benchmark import Benchmark
+from edgeseg.budget import Attempt, Search
+from edgeseg.calibrate import METHODS
 from edgeseg.demo import Demo
+from edgeseg.diff import Difference, Moved, Side, WorstPicture
 from edgeseg.doctor import Diagnosis
+from edgeseg.documents import Document
 from edgeseg.evaluate import Evaluation
+from edgeseg.graph.lint_rules import RULES, Finding
 from edgeseg.inspect import Inspection
+from edgeseg.lint import LintReport
 from edgeseg.manifest import Manifest, Measured, Plan
 from edgeseg.models import Model
+from edgeseg.options import STEPS
+from edgeseg.ranges import Range, Ranges
+from edgeseg.ranges_export import RangesExport, TensorScale
 from edgeseg.scales import ScaleWeights
+from edgeseg.sensitivity_report import Effect, LayerCost, PartCost, Sensitivity
 from edgeseg.stream import RunSummary, run
 from edgeseg.train import TrainingResult
 from tests.small import working_directory, write_pictures
@@ -39,15 +51,20 @@ EXAMPLES = [
     for line in block.splitlines()
 ]
 NEEDS_TORCH = (" train ", " scales ", "--weights random", "--scales")
+NEEDS_MATPLOTLIB = (" sensitivity ", " -o street.png")
 DOCUMENTS = {
     "bench": Benchmark,
     "demo": Demo,
+    "diff": Difference,
     "doctor": Diagnosis,
     "eval": Evaluation,
     "inspect": Inspection,
+    "lint": LintReport,
     "models": Model,
+    "ranges": RangesExport,
     "run": RunSummary,
     "scales": ScaleWeights,
+    "sensitivity": Sensitivity,
     "train": TrainingResult,
 }
 
@@ -104,6 +121,8 @@ def test_example(
         (prepared / "data" / "camvid").symlink_to(shared / "camvid")
     if any(word in line for word in NEEDS_TORCH):
         pytest.importorskip("torch")
+    if any(word in line for word in NEEDS_MATPLOTLIB):
+        pytest.importorskip("matplotlib")
 
     assert line.startswith("edgeseg ")
     assert call(line) == 0  # type: ignore[operator]
@@ -141,14 +160,69 @@ def test_the_keys_of_a_verbs_json_are_those_on_its_page(verb: str) -> None:
 
 def test_the_keys_of_the_manifest() -> None:
     text = (DOCS / "engine-folder.md").read_text()
-    manifest, plan, measured = (
-        {field.alias or name for name, field in model.model_fields.items()}
-        for model in (Manifest, Plan, Measured)
-    )
+    manifest, plan, measured = (_keys_of(model) for model in (Manifest, Plan, Measured))
 
     assert _first_column(_section("engine-folder.md", "## manifest.json", "Each plan:")) == manifest
     assert _first_column(text.split("Each plan:")[1].split("What was measured:")[0]) == plan
     assert _first_column(text.split("What was measured:")[1].split("## Exit")[0]) == measured
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "document"),
+    [("calibration.md", "## What is kept", Ranges), ("build.md", "## The budget", Search)],
+)
+def test_the_keys_of_files_beside_the_engine(
+    page: str, section: str, document: type[Document]
+) -> None:
+    assert _first_column(_section(page, section)) == _keys_of(document)
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "row", "kinds"),
+    [
+        ("calibration.md", "## What is kept", "tensors", [Range]),
+        ("build.md", "## The budget", "attempts", [Attempt]),
+        ("json.md", "## lint", "findings", [Finding]),
+        ("json.md", "## sensitivity", "int8", [Effect]),
+        ("json.md", "## sensitivity", "blocks", [PartCost, Effect]),
+        ("json.md", "## sensitivity", "layers", [LayerCost]),
+        ("json.md", "## diff", "a", [Side]),
+        ("json.md", "## diff", "moved", [Moved]),
+        ("json.md", "## diff", "worst", [WorstPicture]),
+        ("json.md", "## ranges", "tensors", [TensorScale]),
+    ],
+)
+def test_the_keys_within_a_key(page: str, section: str, row: str, kinds: list[type]) -> None:
+    (meaning,) = re.findall(rf"^\| `{row}`.*?\| (.*) \|$", _section(page, section), re.M)
+    own = {name for kind in kinds for name in inspect.get_annotations(kind)}
+
+    assert set(re.findall(r"`(\w+)`", meaning)) == own
+
+
+def test_every_rule_of_lint_is_on_its_page() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (\w+) \|", (DOCS / "lint.md").read_text(), re.M)
+
+    assert dict(rows) == {name: rule.severity for name, rule in RULES.items()}
+
+
+def test_every_step_and_every_calibration_method_is_explained() -> None:
+    steps = _first_column(_section("build.md", "## The steps of the quantisation"))
+    methods = _first_column(_section("calibration.md", "## Methods"))
+
+    assert steps == set(STEPS)
+    assert methods == set(METHODS)
+
+
+def test_every_verb_is_in_the_index_and_a_function_of_the_package() -> None:
+    index = (DOCS / "index.md").read_text()
+    renamed = dict(re.findall(r"`(\w+)` is\s+`edgeseg\.(\w+)`", index))
+
+    assert set(re.findall(r"^\| \[`(\w+)`\]", index, re.M)) == set(cli.VERBS)
+    assert set(renamed) < set(cli.VERBS)
+    for verb in cli.VERBS:
+        name = renamed.get(verb, verb)
+        assert name in edgeseg.__all__
+        assert inspect.isfunction(getattr(edgeseg, name))
 
 
 def test_every_exit_code_is_explained() -> None:
@@ -180,6 +254,11 @@ def _options_of(verb: str) -> set[str]:
 
 def _section(page: str, start: str, end: str = "\n## ") -> str:
     return (DOCS / page).read_text().split(f"\n{start}\n")[1].split(end)[0]
+
+
+def _keys_of(document: type[Document]) -> set[str]:
+    """As they are written: `schema_` is `schema` there."""
+    return {name.rstrip("_") for name in document.model_fields}
 
 
 def _first_column(text: str) -> set[str]:

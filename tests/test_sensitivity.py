@@ -9,15 +9,16 @@ import pytest
 
 from edgeseg.datasets import open_dataset
 from edgeseg.errors import InputFileError, OutputError, UsageError
-from edgeseg.origin import Options
+from edgeseg.options import Options
+from edgeseg.quantizer import Quantizer
 from edgeseg.sensitivity import measured, sensitivity
 from edgeseg.sensitivity_blocks import module_of, parts_of
 from edgeseg.sensitivity_report import Sensitivity
 from edgeseg.sensitivity_subject import Subject, subject_of
 from edgeseg.sensitivity_trials import Forms, worst_first
 from edgeseg.types import Precision, Size
-from tests.networks import SIZE, pixels_of, small_graph, tiny_core
-from tests.small import working_directory, write_pictures
+from tests.networks import SIZE, pixels_of, small_graph
+from tests.small import working_directory, write_network, write_pictures
 
 pytestmark = pytest.mark.needs("onnx", "onnxsim", "openvino", "onnxruntime", "matplotlib", "PIL")
 
@@ -41,13 +42,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _written(tmp_path_factory.mktemp("network") / "net.onnx")
+    return write_network(tmp_path_factory.mktemp("network") / "net.onnx")
 
 
 @pytest.fixture(scope="module")
 def subject(network: Path, data: Path) -> Subject:
     options = Options(
-        precision=Precision.INT8, calibrate="folder:train", root=data, method="minmax"
+        precision=Precision.INT8,
+        calibrate="folder:train",
+        root=data,
+        method="minmax",
+        without=("equalize", "scales", "rounding", "bias", "spare"),
     )
     with working_directory(network.parent):
         return subject_of(network, options)
@@ -236,7 +241,7 @@ def test_network_without_convolutions_is_refused(tmp_path: Path, data: Path) -> 
 
     nodes = [helper.make_node("Relu", ["pixels"], ["logits"], name="relu")]
     shape = (1, 3, *SIZE)
-    file = _written(tmp_path / "relu.onnx", small_graph(nodes, {}, shape=shape, out=shape))
+    file = write_network(tmp_path / "relu.onnx", small_graph(nodes, {}, shape=shape, out=shape))
 
     with pytest.raises(UsageError, match="no layer that INT8 can compute"):
         sensitivity(file, "folder:val", root=data, calibrate="folder:train")
@@ -318,21 +323,9 @@ def _forms(subject: Subject, data: Path) -> Forms:
 
 
 def _with_amax(subject: Subject, tensor: str, *, factor: float) -> Subject:
-    tensors = dict(subject.ranges.tensors)
-    tensors[tensor] = tensors[tensor].model_copy(update={"amax": tensors[tensor].amax * factor})
-    return replace(subject, ranges=subject.ranges.model_copy(update={"tensors": tensors}))
-
-
-def _written(path: Path, model: object = None) -> Path:
-    """An ONNX file with its description; the classes are those of the synthetic street."""
-    import onnx
-
-    names = open_dataset("synthetic:val").labels.names
-    onnx.save(model or tiny_core(classes=len(names)), path)
-    path.with_suffix(".toml").write_text(
-        f"mean = [2, 2, 2]\nstd = [1, 1, 1]\nscale = 0.015625\nlabels = {json.dumps(names)}\n"
-    )
-    return path
+    amax = {name: item.amax for name, item in subject.ranges.tensors.items()}
+    amax[tensor] *= factor
+    return replace(subject, quantizer=Quantizer(subject.core, amax))
 
 
 def _chain(*weights: str) -> object:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from edgeseg.errors import MissingPackage
+from edgeseg.tables import needs
 from edgeseg.types import Array
 
 RunGraph: TypeAlias = Callable[[Mapping[str, Array]], dict[str, Array]]
@@ -41,7 +42,8 @@ def _openvino_runner(model: bytes) -> RunGraph:
     }
     compiled = core.compile_model(core.read_model(model), "CPU", config)
     request = compiled.create_infer_request()
-    names = [output.any_name for output in compiled.outputs]
+    # A tensor that goes by several names there has those of other outputs as well.
+    names = output_names(model)
 
     def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
         request.infer(dict(feeds))
@@ -65,3 +67,10 @@ def _onnxruntime_runner(model: bytes) -> RunGraph:
         return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
     return run
+
+
+def output_names(model: bytes) -> list[str]:
+    """The names of the outputs of a serialised ONNX model, in order."""
+    with needs("graph"):
+        import onnx
+    return [output.name for output in onnx.ModelProto.FromString(model).graph.output]

@@ -15,8 +15,8 @@ DAMPING = 0.01
 """Added to the diagonal of the covariance, in means of it: what was not seen costs as well."""
 FIT_DAMPING = 0.05
 """The same for the fit: with few samples it stays close to the weights that were trained."""
-SHRINKINGS = np.linspace(0.7, 1.0, 13)
-"""Of the largest weight, for the scale of a channel."""
+SHRINKINGS = np.linspace(1.0, 0.7, 13)
+"""Of the largest weight, for the scale of a channel; the first of equals is taken."""
 SMALLEST_SCALE = 1e-8
 BLOCK = 64
 
@@ -26,12 +26,17 @@ class PatchMoments:
 
     def __init__(self, groups: int, taps: int) -> None:
         self.count = 0
+        self._origin = np.zeros((2, groups, 1, taps), np.float32)
         self._sums = np.zeros((2, groups, taps))
         self._squares = np.zeros((groups, taps, taps), np.float64)
         self._products = np.zeros((groups, taps, taps), np.float64)
 
     def see(self, plain: Array, quantized: Array) -> None:
         """Count patches float32 (groups, positions, taps) of the same positions."""
+        if not self.count and plain.shape[1]:
+            # Moments around about the mean: sums in float32 lose little there.
+            self._origin = np.stack([plain, quantized]).mean(2, keepdims=True, dtype=np.float32)
+        plain, quantized = plain - self._origin[0], quantized - self._origin[1]
         self.count += plain.shape[1]
         self._sums[0] += plain.sum(1, dtype=np.float64)
         self._sums[1] += quantized.sum(1, dtype=np.float64)
@@ -41,14 +46,18 @@ class PatchMoments:
     @property
     def means(self) -> Array:
         """float64 (2, groups, taps): of the float inputs, and of the quantised ones."""
-        return self._sums / max(self.count, 1)
+        return self._centred_means() + self._origin[:, :, 0]
 
     def covariances(self) -> tuple[Array, Array]:
         """float64 (groups, taps, taps): of the quantised inputs, and of the float with them."""
-        plain, quantized = self.means
+        plain, quantized = self._centred_means()
         own = self._squares / max(self.count, 1) - quantized[:, :, None] * quantized[:, None]
         cross = self._products / max(self.count, 1) - plain[:, :, None] * quantized[:, None]
         return own, cross
+
+    def _centred_means(self) -> Array:
+        means: Array = self._sums / max(self.count, 1)
+        return means
 
 
 def rounded(
@@ -68,11 +77,14 @@ def rounded(
     own, cross = seen.covariances()
     target = np.asarray(weight, np.float64)
     fitted = target + target @ _solved(own, cross - own) if rounding else target
-    steps = _scales(fitted, own, SHRINKINGS if scales else SHRINKINGS[-1:])
+    steps = _scales(fitted, own, SHRINKINGS if scales else SHRINKINGS[:1])
+    integers = np.clip(np.rint(fitted / steps[..., None]), -LEVELS, LEVELS)
     if rounding:
-        integers = _rounded_in_order(fitted, steps, _damped(own, DAMPING))
-    else:
-        integers = np.clip(np.rint(fitted / steps[..., None]), -LEVELS, LEVELS)
+        damped = _damped(own, DAMPING)
+        pair = np.stack([integers, _rounded_in_order(fitted, steps, damped)])
+        errors = fitted - pair * steps[..., None]
+        costs = ((errors @ damped) * errors).sum(3, keepdims=True)
+        integers = np.where(costs[1] < costs[0], pair[1], pair[0])
     kept = integers * steps[..., None]
     plain, quantized = seen.means
     shift = (target @ plain[..., None] - kept @ quantized[..., None]).reshape(-1)

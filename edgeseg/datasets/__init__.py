@@ -62,6 +62,18 @@ class Subset:
         return [names[index] for index in self._indices]
 
 
+class Unmasked(Subset):
+    """Another data set, whose masks are not looked at."""
+
+    def __init__(self, whole: Dataset) -> None:
+        super().__init__(whole, range(len(whole)))
+        self.name = whole.name
+
+    def frame(self, index: int) -> LabelledFrame:
+        """The chosen picture number `index`, without its mask."""
+        return super().frame(index)._replace(mask=None)
+
+
 def readable(data: Dataset, skipped: list[str]) -> Iterator[tuple[int, LabelledFrame]]:
     """The pictures of `data` with their indices; those that cannot be decoded go to `skipped`.
 

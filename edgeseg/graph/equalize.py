@@ -6,7 +6,7 @@ per output channel anyway, so the activations are evened out: fully where only d
 read them, which costs nothing, and half way where the weights that read them lose by it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -56,15 +56,18 @@ def peaks_graph(core: ModelProto, names: Sequence[str]) -> ModelProto:
     return onnx.shape_inference.infer_shapes(copy)
 
 
-def equalized(core: ModelProto, peaks: Mapping[str, Array]) -> ModelProto:
+def equalized(
+    core: ModelProto, peaks: Mapping[str, Array], *, unsure: Collection[str] = ()
+) -> ModelProto:
     """A copy of `core` that computes the same with channels scaled for INT8.
 
-    `peaks` has the largest magnitude of each channel, (C,), of the `equalizable_tensors`. A ReLU6
-    whose channels are scaled becomes a ReLU and a Min with a bound for each channel; once
+    `peaks` has the largest magnitude of each channel, (C,), of the `equalizable_tensors`; those
+    that are `unsure` keep their channels, and so does what has channels in common with them. A
+    ReLU6 whose channels are scaled becomes a ReLU and a Min with a bound for each channel; once
     quantised, INT8 itself saturates there and `quantized` drops the Min.
     """
     channels = channels_of(core)
-    factors = _factors(core, channels, peaks)
+    factors = _factors(core, channels, peaks, frozenset(unsure))
     copy = ModelProto()
     copy.CopyFrom(core)
     factor_of = {name: factors[groups] for name, groups in channels.of.items()}
@@ -74,12 +77,16 @@ def equalized(core: ModelProto, peaks: Mapping[str, Array]) -> ModelProto:
     return copy
 
 
-def _factors(core: ModelProto, channels: Channels, peaks: Mapping[str, Array]) -> Array:
+def _factors(
+    core: ModelProto, channels: Channels, peaks: Mapping[str, Array], unsure: frozenset[str]
+) -> Array:
     """The scale of every group: never below 1, so that no bound comes below its own."""
     count = 1 + max((int(groups.max()) for groups in channels.of.values()), default=0)
     factors = np.ones(count)
     dense = _read_by_dense_layers(core)
     for tensors in _components(channels, peaks):
+        if unsure.intersection(tensors):
+            continue
         peak = np.zeros(count)
         for name in tensors:
             np.maximum.at(peak, channels.of[name], peaks[name])

@@ -6,7 +6,7 @@ convolution and its activation; of an Add only the residual branch is quantised;
 
 import fnmatch
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
@@ -112,30 +112,40 @@ def is_kept(name: str, keep: Sequence[str]) -> bool:
 def _sites(core: ModelProto, keep: Sequence[str]) -> list[tuple[str, str, int]]:
     """(tensor, node name, input index) of each activation that gets a Q/DQ pair."""
     weights, made_by, read_by = constants(core), producers(core), consumers(core)
+    names = {node.name for node in core.graph.node}
+    patterns = [pattern for pattern in keep if pattern not in names]
+    floats = {name for name in names if name in keep or is_kept(name, patterns)}
     sites = []
     for node in core.graph.node:
-        if is_kept(node.name, keep):
+        if node.name in floats:
             continue
         if node.op_type in WEIGHT_AXIS and node.input[1] in weights:
             if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
                 continue  # TensorRT has no INT8 kernel for it
             sites.append((node.input[0], node.name, 0))
         elif node.op_type == "Add" and not any(name in weights for name in node.input):
-            residual = _residual_index(node, made_by, read_by)
+            residual = _residual_index(node, made_by, read_by, floats)
             if residual is not None:
                 sites.append((node.input[residual], node.name, residual))
     return sites
 
 
 def _residual_index(
-    node: NodeProto, made_by: Mapping[str, NodeProto], read_by: Mapping[str, list[NodeProto]]
+    node: NodeProto,
+    made_by: Mapping[str, NodeProto],
+    read_by: Mapping[str, list[NodeProto]],
+    floats: Collection[str],
 ) -> int | None:
     """Which input of an Add is the residual: the other one comes straight from a convolution.
 
-    None where neither does: then there is no kernel for the Add to be fused into.
+    None where neither does, or where it is one of `floats`: then there is no INT8 kernel for the
+    Add to be fused into.
     """
     from_conv = [
-        name in made_by and made_by[name].op_type in WEIGHT_AXIS and len(read_by[name]) == 1
+        name in made_by
+        and made_by[name].op_type in WEIGHT_AXIS
+        and made_by[name].name not in floats
+        and len(read_by[name]) == 1
         for name in node.input
     ]
     if all(from_conv):  # a projected shortcut: the later convolution takes the Add in

@@ -25,6 +25,8 @@ from edgeseg.types import Array, Size
 
 Output = Literal["logits", "softmax", "sigmoid"]
 
+RESIZE_SAYS_HOW = 11
+"""The opset from which a Resize says where its pixels lie."""
 AXES_AS_INPUT = frozenset(
     {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"}
 )
@@ -96,15 +98,27 @@ def _at_opset(model: ModelProto, *, minimum: int, maximum: int | None = None) ->
     have = opset_of(model)
     if have < minimum:
         try:
-            return version_converter.convert_version(model, minimum)
+            raised: ModelProto = version_converter.convert_version(model, minimum)
         except (RuntimeError, ValueError) as error:
             raise BuildError(
                 f"the graph cannot be raised from opset {have} to {minimum}: {error}",
                 fix=f"export the network with opset {minimum}",
             ) from error
+        if have < RESIZE_SAYS_HOW:
+            _say_how_it_resized(raised)
+        return raised
     if maximum is not None and have > maximum:
         return _lowered(model, maximum)
     return model
+
+
+def _say_how_it_resized(model: ModelProto) -> None:
+    """Spell out, in place, what Upsample 9 and Resize 10 did unsaid: the converter forgets it."""
+    for node in model.graph.node:
+        if node.op_type == "Resize" and attribute(node, "coordinate_transformation_mode") is None:
+            made = helper.make_attribute("coordinate_transformation_mode", "asymmetric")
+            floor = helper.make_attribute("nearest_mode", "floor")
+            node.attribute.extend([made, floor])
 
 
 def _lowered(model: ModelProto, opset: int) -> ModelProto:

@@ -111,6 +111,19 @@ def test_a_network_that_ends_in_class_ids_is_refused() -> None:
         fixed_core(model, Size(*SIZE))
 
 
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize(("op", "opset"), [("Upsample", 9), ("Resize", 10)])
+def test_older_resizes_keep_where_their_pixels_lie(op: str, opset: int, mode: str) -> None:
+    node = helper.make_node(op, ["pixels", "scales"], ["logits"], mode=mode)
+    scales = {"scales": np.array([1, 1, 2, 2], np.float32)}
+    stranger = small_graph([node], scales, shape=(1, 3, 8, 8), out=(1, 3, 16, 16), opset=opset)
+    feeds = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    core = fixed_core(stranger, Size(8, 8))
+    np.testing.assert_allclose(
+        run(core, {"pixels": feeds}), run(stranger, {"pixels": feeds}), rtol=1e-5, atol=1e-6
+    )
+
+
 def test_an_operator_newer_than_opset_17_is_refused_with_the_way_out() -> None:
     nodes = [helper.make_node("Gelu", ["pixels"], ["logits"])]
     model = small_graph(nodes, {}, shape=(1, 3, 16, 16), out=(1, 3, 16, 16), opset=20)
