@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines import cores, int8_core, int8_engine, workplace, write_clip
+from benchmarks.engines import as_compiled, cores, int8_core, int8_engine, workplace, write_clip
 from benchmarks.plain_loop import PlainNetwork, plain_loop
 from benchmarks.record import measured, parser, ratio, turns
 from edgeseg.engine import Engine
@@ -85,7 +85,9 @@ def loops(work: Work, *, passes: int) -> dict[str, Any]:
     """What `passes` interleaved passes of every loop came to."""
     found = Passes()
     engine, one_thread = Engine.open(work.engine), Engine.open(work.engine, threads=1)
-    network = PlainNetwork(int8_core(work.engine), engine.manifest, threads=cores())
+    network = PlainNetwork(
+        as_compiled(int8_core(work.engine), "openvino"), engine.manifest, threads=cores()
+    )
     counts = sorted({cores(), cores() + 1, cores() + 2, default_workers()})
     kinds = ["plain", *map(str, counts), "undrawn", "unwritten", "stages", "waits", "processes"]
     plain_loop(network, work.clip, work.video)  # warms up the page cache, too

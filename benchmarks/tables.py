@@ -108,7 +108,7 @@ def accuracy(found: Found) -> str:
     """The mIoU of float and INT8, with the default calibration."""
     rows = []
     for data in found.values():
-        score = data["methods"]["percentile"]
+        score = data["methods"]["mse"]
         rows.append(
             (
                 f"{score['data']}, {score['frames']} pictures",
@@ -124,7 +124,7 @@ def accuracy(found: Found) -> str:
 
 def classes(found: Found) -> str:
     """IoU per class, float and INT8, on the first data set."""
-    score = next(iter(found.values()))["methods"]["percentile"]
+    score = next(iter(found.values()))["methods"]["mse"]
     rows = [
         (name, _points(score["reference"]["iou"][name]), _points(value))
         for name, value in score["iou"].items()

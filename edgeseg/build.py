@@ -120,7 +120,9 @@ def build(
     recipe = recipe_for(str(source), options)
     masks_wanted = {"max_drop", "max_class_drop", "class_map"}.intersection(options.given())
     will_do = min_agreement is not None and not masks_wanted
-    recipe = with_classes_that_fit(recipe, agreement_will_do=will_do)
+    recipe = with_classes_that_fit(
+        recipe, masks_wanted=bool(masks_wanted), agreement_will_do=will_do
+    )
     target = Path(out) if out else ENGINES / recipe.name
     return build_recipe(recipe, target, until_graph=until_graph, on_progress=on_progress)
 
@@ -178,7 +180,9 @@ def _passed(
         return parts, manifest
     path: list[str] = []
     searchable = parts.quantizer is not None
-    missed = misses(parts.recipe.gate, done.result, upper=searchable)
+    # What was left in float by hand, or by an earlier search, is not searched for again.
+    settled = not searchable or bool(parts.recipe.keep_fp16)
+    missed = misses(parts.recipe.gate, done.result, upper=not settled)
     if missed and searchable:
         log.info("%s: searching for the layers to leave in float", "; ".join(missed))
         kept = parts.keep

@@ -193,7 +193,11 @@ def _video(path: Path, scale_to: Size | None) -> Source:
 
 def _is_path(text: str) -> bool:
     """Whether `text` names something on disk, or is written like a path and not like a name."""
-    return "/" in text or "\\" in text or bool(Path(text).suffix) or Path(text).exists()
+    return "/" in text or "\\" in text or bool(Path(text).suffix) or _exists(text)
+
+
+def _exists(text: str) -> bool:
+    return Path(text).exists() or Path(text.partition(":")[0]).exists()
 
 
 def _opened(text: str, split: str) -> Dataset:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeseg.calibration_data import open_pictures
 from edgeseg.contestants import Contestant, contestants
-from edgeseg.datasets import open_dataset
 from edgeseg.disagreement import Disagreement
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
@@ -110,7 +110,7 @@ def diff(
         OutputError: the sheet cannot be written.
     """
     target = _checked_sheet(sheet)
-    opened = open_dataset(
+    opened = open_pictures(
         data, root=root_for(data, Path(root) if root else None), split="test", count=count
     )
     with contestants(a, b) as (one, other):

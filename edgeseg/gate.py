@@ -142,11 +142,11 @@ def keep_pictures(recipe: Recipe, core: "ModelProto", manifest: Manifest, stage:
     keeper.write(stage / "verify.npz")
 
 
-def with_classes_that_fit(recipe: Recipe, *, agreement_will_do: bool) -> Recipe:
+def with_classes_that_fit(recipe: Recipe, *, masks_wanted: bool, agreement_will_do: bool) -> Recipe:
     """`recipe`, where its masks can be scored; told not to score them where agreement will do.
 
     Raises:
-        UsageError: they have other classes than the network.
+        UsageError: they have other classes than the network, or are wanted and missing.
     """
     chosen = None if recipe.random_weights else verification_data(recipe)
     if chosen is None:
@@ -154,6 +154,12 @@ def with_classes_that_fit(recipe: Recipe, *, agreement_will_do: bool) -> Recipe:
     assert recipe.description is not None
     data = chosen[0]
     if all(frame.mask is None for _, frame in readable(Subset(data, [0]), [])):
+        if masks_wanted:
+            raise UsageError(
+                f"a limit in mIoU needs masks, and {data.name} has none",
+                fix="name labelled pictures with --val DATA:SPLIT, or say --min-agreement PERCENT "
+                "alone, which needs no masks",
+            )
         return recipe
     try:
         scoring_for(recipe.description.to_labels(), data.labels, recipe.gate.map)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import UsageError
+from edgeseg.sensitivity_blocks import module_of
 from edgeseg.tables import needs
 from edgeseg.types import RoundedWeights
 
@@ -21,6 +22,8 @@ class Layer:
     """Of its node in the core."""
     op: str
     macs: int
+    module: str | None = None
+    """That the exporter named."""
 
 
 class Quantizer:
@@ -49,7 +52,12 @@ class Quantizer:
         self.macs = cost.macs
         """Of the whole network, float or not."""
         self.layers = [
-            Layer(name=node.name, op=node.op_type, macs=cost.macs_by_node.get(node.name, 0))
+            Layer(
+                name=node.name,
+                op=node.op_type,
+                macs=cost.macs_by_node.get(node.name, 0),
+                module=module_of(node),
+            )
             for node in quantized_layers(core)
         ]
 
@@ -69,7 +77,7 @@ class Quantizer:
         return 100.0 * computed / self.macs if self.macs else 0.0
 
     def matching(self, patterns: Sequence[str]) -> dict[str, list[str]]:
-        """The layers whose names match each pattern, such as `*classifier*`.
+        """The layers whose names, or whose modules, match each pattern, such as `*classifier*`.
 
         Raises:
             UsageError: one that matches none.
@@ -78,7 +86,11 @@ class Quantizer:
         found = {
             pattern: [pattern]
             if pattern in names
-            else [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+            else [
+                layer.name
+                for layer in self.layers
+                if any(fnmatch.fnmatchcase(n, pattern) for n in (layer.name, layer.module) if n)
+            ]
             for pattern in patterns
         }
         for pattern, matched in found.items():

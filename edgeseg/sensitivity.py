@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from edgeseg.calibration import FOLDER
-from edgeseg.datasets import open_dataset
+from edgeseg.calibration_data import open_pictures
 from edgeseg.errors import OutputError, UsageError
 from edgeseg.options import Options, root_for
 from edgeseg.sensitivity_blocks import module_of, parts_of
@@ -77,7 +77,7 @@ def sensitivity(
         weights=Path(weights) if weights else None,
         size=size,
     )
-    opened = open_dataset(
+    opened = open_pictures(
         data, root=root_for(data, Path(root) if root else None), split="val", count=count
     )
     subject = subject_of(Path(source), options, on_progress=on_progress)

@@ -39,7 +39,13 @@ class Subject:
         with needs("graph"):
             from edgeseg.graph.quantize import is_kept
         patterns = self.recipe.keep_fp16
-        return [node.name for node in self.core.graph.node if is_kept(node.name, patterns)]
+        named = [node.name for node in self.core.graph.node if is_kept(node.name, patterns)]
+        modules = [
+            layer.name
+            for layer in self.quantizer.layers
+            if layer.module and is_kept(layer.module, patterns)
+        ]
+        return list(dict.fromkeys([*named, *modules]))
 
     def manifest(self) -> Manifest:
         """Of an engine that labels pictures at their own size; nothing in it was built."""

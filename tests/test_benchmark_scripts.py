@@ -48,14 +48,14 @@ def test_table_that_is_out_of_date_is_noticed_and_made_anew(root: Path, tmp_path
 def test_plain_loop_gives_the_labels_of_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks.engines import int8_core, int8_engine
+    from benchmarks.engines import as_compiled, int8_core, int8_engine
     from benchmarks.plain_loop import PlainNetwork, labels_of
     from edgeseg.engine import Engine
 
     monkeypatch.chdir(tmp_path)
     folder = int8_engine(tmp_path / "engine", frame=FRAME, pictures=6)
     with Engine.open(folder) as engine:
-        plain = PlainNetwork(int8_core(folder), engine.manifest, threads=1)
+        plain = PlainNetwork(as_compiled(int8_core(folder), "openvino"), engine.manifest, threads=1)
         equal = [
             engine(image) == labels_of(plain, np.ascontiguousarray(image[..., ::-1]))
             for image in map(_image, range(FRAMES))

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from edgeseg.device.signal_stack import own_signal_stack
 from edgeseg.errors import MissingPackage
 from edgeseg.tables import needs
 from edgeseg.types import Array
@@ -40,7 +41,8 @@ def _openvino_runner(model: bytes) -> RunGraph:
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = core.compile_model(core.read_model(model), "CPU", config)
+    with own_signal_stack():
+        compiled = core.compile_model(core.read_model(model), "CPU", config)
     request = compiled.create_infer_request()
     # A tensor that goes by several names there has those of other outputs as well.
     names = output_names(model)
@@ -60,6 +62,8 @@ def _onnxruntime_runner(model: bytes) -> RunGraph:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # It would find INT8 layers behind float weights, and round those once more.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 

@@ -28,10 +28,6 @@ class Channels:
 
     of: dict[str, Array] = field(default_factory=dict)
     """Tensor name to group numbers int64 (C,); what is not in it is not scaled."""
-    producers: list[NodeProto] = field(default_factory=list)
-    """Convolutions whose output channels can be scaled."""
-    clips: list[NodeProto] = field(default_factory=list)
-    """Clip nodes between 0 and a bound: the bound is scaled with the channel."""
 
 
 def channels_of(core: ModelProto) -> Channels:
@@ -79,7 +75,7 @@ class _Walk:
 
     def _groups_after(self, node: NodeProto) -> Array | None:
         op, of = node.op_type, self.channels.of
-        if op in {"Conv", "ConvTranspose"} and node.input[1] in self._values:
+        if op in {"Conv", "ConvTranspose"} and all(n in self._values for n in node.input[1:] if n):
             return self._after_convolution(node)
         if op in SAME_CHANNELS:
             return of.get(node.input[0])
@@ -99,7 +95,6 @@ class _Walk:
     def _after_convolution(self, node: NodeProto) -> Array | None:
         if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
             return None
-        self.channels.producers.append(node)
         count = self._shapes[node.output[0]][1]
         start = len(self._parent)
         self._parent.extend(range(start, start + count))
@@ -109,7 +104,6 @@ class _Walk:
         bounds = [self._values.get(name) for name in node.input[1:]]
         if len(bounds) != 2 or any(b is None for b in bounds) or bounds[0] != 0:
             return None
-        self.channels.clips.append(node)
         return self.channels.of.get(node.input[0])
 
     def _joined(self, node: NodeProto) -> Array | None:

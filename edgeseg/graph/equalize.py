@@ -103,6 +103,7 @@ def _read_by_dense_layers(core: ModelProto) -> set[str]:
         node.input[0]
         for node in core.graph.node
         if node.op_type in WEIGHT_AXIS
+        and node.input[1] in values
         and (node.op_type == "ConvTranspose" or values[node.input[1]].shape[1] > 1)
     }
 
@@ -133,7 +134,8 @@ def _scale_weights(model: ModelProto, factor_of: Mapping[str, Array]) -> None:
             continue
         weight = np.asarray(values[node.input[1]], np.float64)
         weight = _rescaled(node, weight, into, out)
-        name = f"{node.name}_equalized_weight"
+        # Its module is still the start of its name.
+        name = f"{node.input[1]}_equalized_{node.name.replace('.', '_')}"
         model.graph.initializer.append(initializer(name, weight.astype(np.float32)))
         node.input[1] = name
         if len(node.input) > 2 and node.input[2] and out is not None:

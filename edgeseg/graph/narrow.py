@@ -8,7 +8,7 @@ to 63 they are not. Never-negative activations end at 127 and never reach the li
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from edgeseg.graph.nodes import constants, initializer, producers, prune
+from edgeseg.graph.nodes import attribute, constants, initializer, producers, prune
 from edgeseg.graph.quantize import WEIGHT_AXIS
 from edgeseg.graph.simulate import dequantized_weight
 from edgeseg.types import Array
@@ -36,10 +36,13 @@ def narrowed(model: ModelProto) -> ModelProto:
         stored = values[weight.input[0]]
         if node.op_type == "Conv" and stored.shape[1] == 1:
             continue
-        if node.op_type == "Conv" and stored.shape[1] <= FEW_CHANNELS:
+        channels = stored.shape[1] * int(str(attribute(node, "group", 1)))
+        quantize = made_by.get(reads.input[0])
+        few = node.op_type == "Conv" and channels <= FEW_CHANNELS
+        if few and quantize is not None and quantize.op_type == "QuantizeLinear":
             name = f"{node.name}_float_weight"
             copy.graph.initializer.append(initializer(name, dequantized_weight(weight, values)))
-            node.input[0], node.input[1] = made_by[reads.input[0]].input[0], name
+            node.input[0], node.input[1] = quantize.input[0], name
         elif int(np.abs(stored.astype(np.int16)).max(initial=0)) > LARGEST:
             names = [f"{node.name}_narrow_{what}" for what in ("weight", "scale")]
             half = np.clip(np.rint(stored / 2), -LARGEST, LARGEST).astype(np.int8)

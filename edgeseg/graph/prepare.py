@@ -12,9 +12,9 @@ from edgeseg.graph.seams import pooled_as_integers, whole_concats
 from edgeseg.graph.unsigned import unsigned_where_never_negative
 
 PREPARATIONS = {
+    "pools": pooled_as_integers,
     "unsigned": unsigned_where_never_negative,
     "narrow": narrowed,
-    "pools": pooled_as_integers,
     "concats": whole_concats,
 }
 

@@ -3,7 +3,8 @@
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
-from edgeseg.graph.nodes import constants, consumers, producers, replace_nodes
+from edgeseg.graph.nodes import constants, consumers, producers, replace_nodes, shapes
+from edgeseg.types import Array
 
 
 def whole_concats(model: ModelProto) -> ModelProto:
@@ -14,12 +15,12 @@ def whole_concats(model: ModelProto) -> ModelProto:
     """
     copy = ModelProto()
     copy.CopyFrom(model)
-    values, made_by = constants(copy), producers(copy)
+    values, made_by, known = constants(copy), producers(copy), shapes(copy)
     nodes: list[NodeProto] = []
     for node in copy.graph.node:
-        signed = node.op_type == "QuantizeLinear" and values[node.input[2]].dtype == np.int8
-        maker = made_by.get(node.input[0]) if signed else None
-        if maker is not None and maker.op_type == "Concat":
+        maker = made_by.get(node.input[0]) if _is_signed(node, values) else None
+        is_map = len(known.get(node.input[0], ())) == 4
+        if maker is not None and maker.op_type == "Concat" and is_map:
             name = f"{node.name}_whole"
             pool = helper.make_node("MaxPool", node.input[:1], [name], name, kernel_shape=[1, 1])
             nodes.append(pool)
@@ -27,6 +28,13 @@ def whole_concats(model: ModelProto) -> ModelProto:
         nodes.append(node)
     replace_nodes(copy, nodes)
     return copy
+
+
+def _is_signed(node: NodeProto, values: dict[str, Array]) -> bool:
+    """Whether it is a QuantizeLinear to INT8; without a zero point it is one to UINT8."""
+    if node.op_type != "QuantizeLinear" or len(node.input) < 3:
+        return False
+    return bool(values[node.input[2]].dtype == np.int8)
 
 
 def pooled_as_integers(model: ModelProto) -> ModelProto:
@@ -53,6 +61,8 @@ def pooled_as_integers(model: ModelProto) -> ModelProto:
             nodes += behind
         nodes.append(node)
     replace_nodes(copy, nodes)
+    if moved:
+        del copy.graph.value_info[:]  # some tensors hold other numbers now
     return copy
 
 

@@ -30,9 +30,11 @@ def simulated(model: ModelProto) -> ModelProto:
 
 
 def dequantized_weight(node: NodeProto, values: dict[str, Array]) -> Array:
-    """What a DequantizeLinear with symmetric scales makes of its constants, as float32."""
+    """What a DequantizeLinear makes of its constants, as float32."""
     stored, scale = values[node.input[0]], values[node.input[1]]
-    axis = int(str(attribute(node, "axis", 1)))
+    axis = int(str(attribute(node, "axis", 1))) % max(stored.ndim, 1)
     shape = [-1 if dim == axis else 1 for dim in range(stored.ndim)] if scale.ndim else []
-    weight: Array = stored.astype(np.float32) * scale.astype(np.float32).reshape(shape)
+    zero = values[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros_like(scale)
+    centred = stored.astype(np.float32) - zero.astype(np.float32).reshape(shape)
+    weight: Array = centred * scale.astype(np.float32).reshape(shape)
     return weight
