@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import zoo_tables
+from benchmarks import quantizer_tables, zoo_tables
 from benchmarks.record import RESULTS
 from edgeseg.files import write_whole
 
@@ -169,6 +169,11 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "methods": ("accuracy", methods),
     "memory": ("memory", memory),
     "zoo": ("zoo", lambda found: _table(*zoo_tables.zoo(found))),
+    "quantizers": ("quantizers", lambda found: _table(*quantizer_tables.quantizers(found))),
+    "quantizers_speed": (
+        "quantizers_speed",
+        lambda found: _table(*quantizer_tables.quantizers_speed(found)),
+    ),
     "eight_fps": ("eight_fps", lambda found: _table(*zoo_tables.eight_fps(found))),
 }
 """The name in the README, the file in results/ and what makes the one from the other."""

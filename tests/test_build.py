@@ -225,6 +225,49 @@ def test_without_labels_the_budget_is_agreement(workplace: Path) -> None:
     assert read_recipe(workplace / "out" / "recipe.toml").keep_fp16 == kept
 
 
+@pytest.fixture
+def others(workplace: Path) -> dict[str, object]:
+    """What builds a small network on pictures whose masks have other classes."""
+    folder = write_pictures(workplace / "others", range(3))
+    (folder / "labels.txt").write_text("\n".join(f"thing {n}" for n in range(11)))
+    file = write_network(workplace / "net.onnx")
+    common = {"precision": "int8", "calibrate": "folder", "root": folder, "backend": "openvino"}
+    return {"source": file, **common}
+
+
+def test_masks_of_other_classes_are_refused_before_anything_is_measured(
+    workplace: Path, others: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError, match="classes"):
+        edgeseg.build(**others)  # type: ignore[arg-type]
+
+    assert not (workplace / "calibration").exists()
+
+
+def test_agreement_will_do_where_the_masks_have_other_classes(
+    workplace: Path, others: dict[str, object]
+) -> None:
+    with edgeseg.build(**others, min_agreement=50.0, out=workplace / "out") as engine:  # type: ignore[arg-type]
+        found = engine.manifest.plans["openvino"].measured
+
+    assert found is not None
+    assert found.drop is None
+    assert found.agreement > 50
+    assert not read_recipe(workplace / "out" / "recipe.toml").gate.masks
+
+
+@pytest.mark.parametrize("limit", ["max_drop", "max_class_drop"])
+def test_a_limit_in_miou_needs_masks(
+    workplace: Path, others: dict[str, object], limit: str
+) -> None:
+    others["root"] = write_pictures(workplace / "plain", range(3), masks=False)
+
+    with pytest.raises(UsageError, match="has none") as refused:
+        edgeseg.build(**others, **{limit: 1.0}, val="folder")  # type: ignore[arg-type]
+
+    assert "--min-agreement" in refused.value.fix
+
+
 def test_graph_first_and_plan_later_on_another_backend(workplace: Path, pictures: Path) -> None:
     folder = workplace / "engine"
     with build_small(folder, pictures, until_graph=True) as described:

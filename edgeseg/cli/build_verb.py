@@ -140,7 +140,8 @@ def _report(engine: Any, as_json: bool) -> None:
         ("plan", f"{engine.backend_name}: {plan.note}" if plan else "none yet"),
     ]
     if manifest.int8_percent is not None:
-        kept = f", {len(manifest.float_layers)} layers in float" if manifest.float_layers else ""
+        count = len(manifest.float_layers)
+        kept = f", {count} layer{'s' if count > 1 else ''} in float" if count else ""
         rows.append(("MACs in INT8", f"{manifest.int8_percent:.2f} %{kept}"))
     found = plan.measured if plan else None
     if found:
