@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 
 import edgeseg.trials
-from edgeseg.errors import InputFileError, UnreadablePicture
+from edgeseg.errors import BuildError, InputFileError, UnreadablePicture
 from edgeseg.graph.quantize import activation_tensors, quantized
 from edgeseg.graph.simplify import fixed_core
 from edgeseg.graph.tap import tapped
@@ -222,3 +222,18 @@ def test_sqnr_is_in_decibels(power: float, noise: float, level: float) -> None:
 @pytest.mark.parametrize(("power", "noise"), [(np.nan, 1.0), (1.0, np.nan), (np.nan, np.nan)])
 def test_sqnr_of_no_number_is_no_number(power: float, noise: float) -> None:
     assert np.isnan(sqnr(power, noise))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_refused(core: ModelProto, bad: float) -> None:
+    """One weight of the last layer is enough."""
+    ruined = ModelProto()
+    ruined.CopyFrom(core)
+    last = next(node for node in ruined.graph.node if "logits" in node.output)
+    held = next(item for item in ruined.graph.initializer if item.name == last.input[1])
+    weight = numpy_helper.to_array(held).copy()
+    weight.flat[0] = bad
+    held.CopyFrom(numpy_helper.from_array(weight, held.name))
+
+    with pytest.raises(BuildError, match="NaN or infinite"):
+        _trials(ruined, Drawn())
