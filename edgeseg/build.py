@@ -181,8 +181,8 @@ def _passed(
     path: list[str] = []
     searchable = parts.quantizer is not None
     # What was left in float by hand, or by an earlier search, is not searched for again.
-    settled = not searchable or bool(parts.recipe.keep_fp16)
-    missed = misses(parts.recipe.gate, done.result, upper=not settled)
+    gate, settled = parts.recipe.gate, not searchable or bool(parts.recipe.keep_fp16)
+    missed = misses(gate, done.result, upper=gate.budget and not settled)
     if missed and searchable:
         log.info("%s: searching for the layers to leave in float", "; ".join(missed))
         kept = parts.keep

@@ -135,5 +135,6 @@ def gate_of(options: Options, calibration: Calibration | None) -> Gate:
         root=root_for(val, options.root) if val else None,
         count=options.val_count,
         map=options.class_map,
+        budget=bool(given),
         **given,
     )

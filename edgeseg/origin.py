@@ -207,6 +207,7 @@ def _adjusted(recipe: Recipe, options: Options) -> Recipe:
         if getattr(options, key) is not None
     }
     if gate:
+        gate["budget"] = True
         changes["gate"] = recipe.gate.model_copy(update=gate)
     refused = set(options.given()) - {
         "backend", "frame", "frame_format", "max_drop", "max_class_drop", "min_agreement"

@@ -84,6 +84,8 @@ class Gate(Document):
     """Whether masks are scored, where there are any."""
     map: dict[str, list[str]] | None = None
     """Which of the network's classes make up each class of the data set."""
+    budget: bool = False
+    """Whether the limits hold at the upper end of the interval; else for the drop itself."""
     max_drop: float = 1.0
     """In mIoU points, where there are labels."""
     max_class_drop: float | None = None

@@ -175,13 +175,15 @@ def test_calibration_is_repeated_when_a_picture_changes(
 
 
 def test_the_recipe_in_the_folder_builds_the_same_quantisation(
-    small_int8: Path, workplace: Path
+    pictures: Path, workplace: Path
 ) -> None:
+    small_int8 = workplace / "first"
+    with build_small(small_int8, pictures, without=None) as first:
+        built = first.manifest
     with edgeseg.build(small_int8 / "recipe.toml", out=workplace / "again") as again:
         rebuilt = again.manifest
 
-    with Engine.open(small_int8) as first:
-        assert rebuilt.quantization == first.manifest.quantization
+    assert rebuilt.quantization == built.quantization
     assert rebuilt.quantization is not None
     assert (workplace / "again" / "recipe.toml").read_text() == (
         small_int8 / "recipe.toml"

@@ -50,6 +50,16 @@ EXAMPLES = [
     for block in re.findall(r"```console\n(.*?)```", (DOCS / page).read_text(), re.S)
     for line in block.splitlines()
 ]
+FAST_BUILDS = 1
+"""Examples that quantise and belong to every test run; the others take as long each."""
+
+
+def _marked(page: str, line: str) -> object:
+    quantises = [one for _, one in EXAMPLES if " sensitivity " in one or " --int8 " in one]
+    slow = line.startswith("edgeseg demo") or line in quantises[FAST_BUILDS:]
+    return pytest.param(page, line, marks=[pytest.mark.slow] if slow else [])
+
+
 NEEDS_TORCH = (" train ", " scales ", "--weights random", "--scales")
 NEEDS_MATPLOTLIB = (" sensitivity ", " -o street.png")
 DOCUMENTS = {
@@ -110,7 +120,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     logging.getLogger().setLevel(level)
 
 
-@pytest.mark.parametrize(("page", "line"), EXAMPLES)
+@pytest.mark.parametrize(("page", "line"), [_marked(page, line) for page, line in EXAMPLES])
 def test_example(
     page: str, line: str, prepared: Path, call: object, request: pytest.FixtureRequest
 ) -> None:

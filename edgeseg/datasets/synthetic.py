@@ -1,15 +1,19 @@
 """Pictures of procedural streets, one street each: a data set that needs no download."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from edgeseg.datasets.camvid import CAMVID_LABELS
 from edgeseg.errors import UsageError
 from edgeseg.scene import Street
-from edgeseg.types import LabelledFrame, Size
+from edgeseg.types import LabelledFrame, Pixels, Size
 
 # How many pictures each split has, and the seed of its first street; the ranges do not meet.
 SPLITS = {"train": (400, 0), "val": (60, 1_000_000), "test": (120, 2_000_000)}
 SIZE = Size(360, 480)
+
+KEPT = 128
+"""Of the last streets: a build looks at the same ones several times, and they take long to draw."""
 
 GENERATOR = "street-2"
 """Changes whenever the same seed gives another picture."""
@@ -37,8 +41,13 @@ class SyntheticStreets:
     def frame(self, index: int) -> LabelledFrame:
         """Street number `index`: uint8 (360, 480, 3) and its exact mask."""
         seed = self._first_seed + index
-        image, mask = Street(seed, self._size).frame((seed * 0.37) % 20)
-        return LabelledFrame(f"street-{seed}", image, mask)
+        image, mask = _drawn(seed, self._size)
+        return LabelledFrame(f"street-{seed}", image.copy(), mask.copy())
+
+
+@lru_cache(maxsize=KEPT)
+def _drawn(seed: int, size: Size) -> tuple[Pixels, Pixels]:
+    return Street(seed, size).frame((seed * 0.37) % 20)
 
 
 def open_synthetic(root: Path | None, split: str) -> SyntheticStreets:
