@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from edgeseg.device.signal_stack import own_signal_stack
+from edgeseg.device.signals import handle_on_own_stack
 from edgeseg.errors import MissingPackage
 from edgeseg.tables import needs
 from edgeseg.types import Array
@@ -41,8 +41,8 @@ def _openvino_runner(model: bytes) -> RunGraph:
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
     }
-    with own_signal_stack():
-        compiled = core.compile_model(core.read_model(model), "CPU", config)
+    compiled = core.compile_model(core.read_model(model), "CPU", config)
+    handle_on_own_stack()
     request = compiled.create_infer_request()
     # A tensor that goes by several names there has those of other outputs as well.
     names = output_names(model)

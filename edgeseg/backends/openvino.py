@@ -12,7 +12,7 @@ from openvino import Core, Model, Tensor
 from edgeseg.backends.plans import packed, spec, unpacked
 from edgeseg.backends.tail import LabelsFromLogits
 from edgeseg.device.info import machine
-from edgeseg.device.signal_stack import own_signal_stack
+from edgeseg.device.signals import handle_on_own_stack
 from edgeseg.errors import BuildError, EngineMismatch
 from edgeseg.types import CompileOptions, OnProgress, Precision, Size, Slot
 
@@ -56,8 +56,8 @@ def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None
         whole = core.read_model(graph)
         mask = whole.output("labels").shape
         network = _cut_at(whole, "logits")
-        with own_signal_stack():
-            compiled = core.compile_model(network, "CPU", _config(HINTS[options.precision], 1, 1))
+        compiled = core.compile_model(network, "CPU", _config(HINTS[options.precision], 1, 1))
+        handle_on_own_stack()
         blob = io.BytesIO()
         compiled.export_model(blob)
     except RuntimeError as error:
@@ -89,8 +89,8 @@ def load(
     total = threads or int(core.get_property("CPU", "RANGE_FOR_STREAMS")[1])
     config = _config(str(header["hint"]), workers, max(total, workers))
     try:
-        with own_signal_stack():
-            compiled = core.import_model(io.BytesIO(blob), "CPU", config)
+        compiled = core.import_model(io.BytesIO(blob), "CPU", config)
+        handle_on_own_stack()
     except RuntimeError as error:
         raise EngineMismatch(
             f"OpenVINO does not take this plan: {_last_line(error)}", fix="build the engine again"
