@@ -27,6 +27,7 @@ from edgeseg.options import Options
 from edgeseg.origin import core_for, quantized_core, recipe_for
 from edgeseg.publish import refuse_foreign, seal, staged
 from edgeseg.quantization import quantizer_for
+from edgeseg.quantizer import Quantizer
 from edgeseg.recipe import Recipe, write_recipe
 from edgeseg.types import OnProgress, PixelFormat, Precision, Size
 
@@ -161,6 +162,7 @@ def _parts(recipe: Recipe, on_progress: OnProgress | None) -> Parts:
         return Parts(recipe=recipe, core=core, ready=ready)
     if recipe.precision is not Precision.INT8:
         return Parts(recipe=recipe, core=core)
+    Quantizer(core, {}).matching(recipe.keep_fp16)  # a misspelt pattern is told now, not later
     quantizer, ranges = quantizer_for(recipe, core, on_progress=on_progress)
     kept = patterns_as_layers(quantizer, recipe.keep_fp16)
     keep = tuple(dict.fromkeys([*quantizer.spared, *kept]))

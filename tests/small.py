@@ -69,6 +69,10 @@ PLAIN = ("equalize", "scales", "rounding", "bias", "spare")
 """Steps that have tests of their own, and would take most of the time of the others."""
 
 
+QUICKLY = tuple(word for step in PLAIN for word in ("--without", step))
+"""The same on the command line."""
+
+
 def build_small(out: Path, pictures: Path, **options: object) -> edgeseg.Engine:
     """The small INT8 engine, of plain quantisation; `pictures` holds the splits train and val."""
     values = {

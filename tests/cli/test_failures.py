@@ -10,11 +10,11 @@ from PIL import Image
 
 from edgeseg.datasets import synthetic
 from tests.cli.conftest import Call, Outcome
-from tests.small import NETWORK, street, write_class_names, write_pictures
+from tests.small import NETWORK, QUICKLY, street, write_class_names, write_pictures
 
 pytestmark = pytest.mark.needs("openvino", "av", "cv2", "onnx", "PIL")
 
-INT8 = ("--int8", "--size", "128x96", "--backend", "openvino")
+INT8 = ("--int8", "--size", "128x96", "--backend", "openvino", *QUICKLY)
 
 
 def _failed(done: Outcome, code: int, *said: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import edgeseg
 from tests.cli.conftest import Call
-from tests.small import NETWORK
+from tests.small import NETWORK, QUICKLY
 
 HEAVY = ("torch", "onnx", "onnxsim", "cv2", "av", "openvino", "onnxruntime", "PIL", "safetensors")
 VIDEO = pytest.mark.needs("openvino", "av", "cv2", "onnx")
@@ -28,7 +28,7 @@ def test_an_interrupted_build_leaves_nothing(
 ) -> None:
     child = process(
         "build", NETWORK, "--int8", "--calibrate", "synthetic:train", "--count", 1,
-        "--val", "synthetic:val", "--size", "128x96", "--max-drop", 100,
+        "--val", "synthetic:val", "--size", "128x96", "--max-drop", 100, *QUICKLY,
     )  # fmt: skip
     _wait_for(lambda: list(workplace.glob("engines/.*/plan.*")), child)
 
@@ -53,7 +53,7 @@ def test_an_interrupted_build_leaves_the_older_engine(
     before = (workplace / "engine" / "manifest.json").read_bytes()
     child = process(
         "build", NETWORK, "--int8", "--calibrate", "synthetic:train", "--count", 1,
-        "--val", "synthetic:val", "--size", "128x96", "--max-drop", 100, "-o", "engine",
+        "--val", "synthetic:val", "--size", "128x96", "--max-drop", 100, *QUICKLY, "-o", "engine",
     )  # fmt: skip
     _wait_for(lambda: list(workplace.glob(".engine.*/plan.*")), child)
 

@@ -10,7 +10,7 @@ import edgeseg
 from edgeseg.cli import VERBS
 from edgeseg.engine import Engine
 from tests.cli.conftest import Call
-from tests.small import NETWORK
+from tests.small import NETWORK, QUICKLY
 
 pytestmark = pytest.mark.needs("openvino", "av", "cv2", "onnx", "PIL")
 
@@ -65,7 +65,8 @@ def test_export(edgeseg_cli: Call, workplace: Path) -> None:
 def test_build_run_and_look_at_the_engine(
     edgeseg_cli: Call, workplace: Path, pictures: Path
 ) -> None:
-    options = ("--int8", "--calibrate", "folder:train", "--val", "folder:val", "--root", pictures)
+    data = ("--calibrate", "folder:train", "--val", "folder:val", "--root", pictures)
+    options = ("--int8", *data, *QUICKLY)
     built = edgeseg_cli(
         "build", NETWORK, *options, "--size", "128x96", "--max-drop", 100, "--backend", "openvino"
     )
