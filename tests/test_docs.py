@@ -56,7 +56,9 @@ FAST_BUILDS = 1
 
 def _marked(page: str, line: str) -> object:
     quantises = [one for _, one in EXAMPLES if " sensitivity " in one or " --int8 " in one]
-    slow = line.startswith("edgeseg demo") or line in quantises[FAST_BUILDS:]
+    late = [one for _, one in EXAMPLES if one.startswith("edgeseg demo")] + quantises[FAST_BUILDS:]
+    made = {name for one in late for name in re.findall(r" -o (\S+)", one)}
+    slow = line in late or any(name in line.split() for name in made)
     return pytest.param(page, line, marks=[pytest.mark.slow] if slow else [])
 
 
