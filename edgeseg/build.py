@@ -24,7 +24,7 @@ from edgeseg.graphs import Parts, patterns_as_layers, write_graphs
 from edgeseg.manifest import Manifest, Plan, check_files, read_manifest
 from edgeseg.networks import weights_from_text
 from edgeseg.options import Options
-from edgeseg.origin import core_for, quantized_core, recipe_for
+from edgeseg.origin import cores_for, recipe_for
 from edgeseg.publish import refuse_foreign, seal, staged
 from edgeseg.quantization import quantizer_for
 from edgeseg.quantizer import Quantizer
@@ -119,11 +119,9 @@ def build(
             )
         return build_plan(folder, backend or "auto", on_progress=on_progress)
     recipe = recipe_for(str(source), options)
-    masks_wanted = {"max_drop", "max_class_drop", "class_map"}.intersection(options.given())
+    masks_wanted = options.wants_masks()
     will_do = min_agreement is not None and not masks_wanted
-    recipe = with_classes_that_fit(
-        recipe, masks_wanted=bool(masks_wanted), agreement_will_do=will_do
-    )
+    recipe = with_classes_that_fit(recipe, masks_wanted=masks_wanted, agreement_will_do=will_do)
     target = Path(out) if out else ENGINES / recipe.name
     return build_recipe(recipe, target, until_graph=until_graph, on_progress=on_progress)
 
@@ -155,13 +153,12 @@ def build_recipe(
 
 def _parts(recipe: Recipe, on_progress: OnProgress | None) -> Parts:
     """The core of `recipe`, calibrated where it is to be quantised."""
-    core = core_for(recipe)
+    core, ready = cores_for(recipe)
     check_conversion(recipe, core)
-    ready = quantized_core(recipe)
-    if ready is not None:
-        return Parts(recipe=recipe, core=core, ready=ready)
     if recipe.precision is not Precision.INT8:
         return Parts(recipe=recipe, core=core)
+    if ready is not None:
+        return Parts(recipe=recipe, core=core, ready=ready)
     Quantizer(core, {}).matching(recipe.keep_fp16)  # a misspelt pattern is told now, not later
     quantizer, ranges = quantizer_for(recipe, core, on_progress=on_progress)
     kept = patterns_as_layers(quantizer, recipe.keep_fp16)

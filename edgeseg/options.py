@@ -11,6 +11,8 @@ from edgeseg.types import PixelFormat, Precision, Size
 
 LABELLED = {"max_drop": "max-drop", "max_class_drop": "max-class-drop", "class_map": "map"}
 """Options that compare with masks, and how they are typed."""
+LIMITS = ("max_drop", "max_class_drop", "min_agreement")
+"""Options of the gate that a recipe takes anew."""
 QUANTIZING = ("calibrate", "count", "method", "keep_fp16", "without", "tie_concat")
 """Options that say how to quantise."""
 STEPS = {name: name for name in ("equalize", "scales", "rounding", "bias", "spare")}
@@ -50,6 +52,15 @@ class Options:
     def given(self) -> list[str]:
         """The names of the options that were given."""
         return [item.name for item in fields(self) if getattr(self, item.name) is not None]
+
+    def limits(self) -> dict[str, Any]:
+        """What was said of the gate's limits: they are a budget then; empty where nothing was."""
+        said = {name: getattr(self, name) for name in LIMITS if getattr(self, name) is not None}
+        return {"budget": True, **said} if said else {}
+
+    def wants_masks(self) -> bool:
+        """Whether an option was given that compares with masks."""
+        return any(name in LABELLED for name in self.given())
 
 
 def calibration_of(options: Options, precision: Precision) -> Calibration | None:
@@ -121,20 +132,10 @@ def gate_of(options: Options, calibration: Calibration | None) -> Gate:
                     fix="name them with --val DATA:SPLIT, or say --min-agreement PERCENT, which "
                     "needs no labels",
                 )
-    given: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ("max_drop", options.max_drop),
-            ("max_class_drop", options.max_class_drop),
-            ("min_agreement", options.min_agreement),
-        )
-        if value is not None
-    }
     return Gate(
         val=val,
         root=root_for(val, options.root) if val else None,
         count=options.val_count,
         map=options.class_map,
-        budget=bool(given),
-        **given,
+        **options.limits(),
     )

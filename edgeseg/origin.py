@@ -14,7 +14,7 @@ from edgeseg.networks import (
     default_size,
     facts_of,
 )
-from edgeseg.options import QUANTIZING, Options, calibration_of, gate_of, quantization_of
+from edgeseg.options import LIMITS, QUANTIZING, Options, calibration_of, gate_of, quantization_of
 from edgeseg.recipe import (
     Calibration,
     Description,
@@ -67,7 +67,14 @@ def recipe_for(source: str, options: Options) -> Recipe:
 
 
 def core_for(recipe: Recipe) -> "ModelProto":
-    """The float core that `recipe` names, simplified for its size.
+    """The float core that `recipe` names; as `cores_for` does."""
+    return cores_for(recipe)[0]
+
+
+def cores_for(recipe: Recipe) -> "tuple[ModelProto, ModelProto | None]":
+    """The float core that `recipe` names, simplified for its size, and the one that came quantised.
+
+    The second is None but for an ONNX file that was INT8 already.
 
     Raises:
         InputFileError: the file is unreadable, or the weights do not fit.
@@ -83,7 +90,7 @@ def core_for(recipe: Recipe) -> "ModelProto":
     size = recipe.network_size
     if recipe.onnx is not None:
         core = fixed_core(load_model(recipe.onnx), size, output=recipe.description.output)
-        return float_form(core) if is_quantized(core) else core
+        return (float_form(core), core) if is_quantized(core) else (core, None)
     what = ZooNetwork(
         name=str(recipe.network),
         weights=recipe.weights,
@@ -92,22 +99,7 @@ def core_for(recipe: Recipe) -> "ModelProto":
         variant=dict(recipe.variant),
         inference=Inference(scales=tuple(recipe.scales), flip=recipe.flip, fusion=recipe.fusion),
     )
-    return fixed_core(load_model_from_string(core_bytes(what, size=size)), size)
-
-
-def quantized_core(recipe: Recipe) -> "ModelProto | None":
-    """The core of an ONNX file that came quantised, as it is; None for every other recipe."""
-    if recipe.onnx is None or recipe.precision is not Precision.INT8:
-        return None
-    with needs("graph"):
-        from edgeseg.graph.load import load_model
-        from edgeseg.graph.quantized_input import is_quantized
-        from edgeseg.graph.simplify import fixed_core
-    assert recipe.description is not None
-    model = load_model(recipe.onnx)
-    if not is_quantized(model):
-        return None
-    return fixed_core(model, recipe.network_size, output=recipe.description.output)
+    return fixed_core(load_model_from_string(core_bytes(what, size=size)), size), None
 
 
 def _from_zoo(name: str, options: Options) -> dict[str, Any]:
@@ -201,17 +193,9 @@ def _adjusted(recipe: Recipe, options: Options) -> Recipe:
         changes["frame"] = str(options.frame)
     if options.frame_format is not None:
         changes["frame_format"] = options.frame_format
-    gate = {
-        key: getattr(options, key)
-        for key in ("max_drop", "max_class_drop", "min_agreement")
-        if getattr(options, key) is not None
-    }
-    if gate:
-        gate["budget"] = True
-        changes["gate"] = recipe.gate.model_copy(update=gate)
-    refused = set(options.given()) - {
-        "backend", "frame", "frame_format", "max_drop", "max_class_drop", "min_agreement"
-    }  # fmt: skip
+    if limits := options.limits():
+        changes["gate"] = recipe.gate.model_copy(update=limits)
+    refused = set(options.given()) - {"backend", "frame", "frame_format", *LIMITS}
     if refused:
         raise UsageError(
             f"the recipe says already what {', '.join(sorted(refused))} is",
