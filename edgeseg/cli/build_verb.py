@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeseg.cli.show import Json, Root, points, print_json, print_table, progress
+from edgeseg.cli.show import Json, Map, Root, points, print_json, print_table, progress
 from edgeseg.cli.zoo_options import (
     Flip,
     Fusion,
@@ -40,9 +40,7 @@ def command(
         str | None, typer.Option(help="DATA[:SPLIT] to verify on.", metavar="DATA[:SPLIT]")
     ] = None,
     val_count: Annotated[int | None, typer.Option(min=1, help="Verification pictures.")] = None,
-    class_map: Annotated[
-        Path | None, typer.Option("--map", help="MAP.toml: data classes from network classes.")
-    ] = None,
+    class_map: Map = None,
     size: Annotated[str | None, typer.Option(help="Network input.", metavar="WxH")] = None,
     frame: Annotated[str | None, typer.Option(help="Camera frame.", metavar="WxH")] = None,
     frame_format: Annotated[PixelFormat | None, typer.Option(help="Bytes of a frame.")] = None,

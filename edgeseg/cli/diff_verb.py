@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseg.cli.show import Count, Json, Root, points, print_json, print_table, progress
+from edgeseg.cli.show import Count, Json, Map, Root, points, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from edgeseg.diff import Difference
@@ -22,9 +22,7 @@ def command(
     data: Annotated[str, typer.Option(help="DATA[:SPLIT], such as camvid:test.")],
     root: Root = None,
     count: Count = None,
-    class_map: Annotated[
-        Path | None, typer.Option("--map", help="MAP.toml: data classes from network classes.")
-    ] = None,
+    class_map: Map = None,
     band: Annotated[
         int, typer.Option(min=1, help="Pixels on each side of a border that count as near it.")
     ] = 5,

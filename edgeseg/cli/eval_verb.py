@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgeseg.cli.show import Count, Json, Root, points, print_json, print_table, progress
+from edgeseg.cli.show import Count, Json, Map, Root, points, print_json, print_table, progress
 
 
 def command(
@@ -13,9 +13,7 @@ def command(
     data: Annotated[str, typer.Option(help="DATA[:SPLIT], such as camvid:test.")],
     root: Root = None,
     count: Count = None,
-    class_map: Annotated[
-        Path | None, typer.Option("--map", help="MAP.toml: data classes from network classes.")
-    ] = None,
+    class_map: Map = None,
     as_json: Json = False,
 ) -> None:
     """Score an engine: IoU per class, mIoU, agreement and drop against its float graph."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseg.cli.show import Count, Json, Root, points, print_json, print_table, progress
+from edgeseg.cli.show import Count, Json, Map, Root, points, print_json, print_table, progress
 from edgeseg.types import size_from_text
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def command(
     data: Annotated[str, typer.Option(help="DATA[:SPLIT] to measure on.", metavar="DATA[:SPLIT]")],
     root: Root = None,
     count: Count = None,
-    class_map: Annotated[
-        Path | None, typer.Option("--map", help="MAP.toml: data classes from network classes.")
-    ] = None,
+    class_map: Map = None,
     calibrate: Annotated[
         str | None, typer.Option(help="DATA[:SPLIT] to calibrate with.", metavar="DATA[:SPLIT]")
     ] = None,

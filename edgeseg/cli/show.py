@@ -16,6 +16,9 @@ from edgeseg.types import OnProgress
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 Count = Annotated[int | None, typer.Option("--count", min=1, help="Use this many pictures.")]
+Map = Annotated[
+    Path | None, typer.Option("--map", help="MAP.toml: data classes from network classes.")
+]
 
 
 def print_json(value: Any) -> None:

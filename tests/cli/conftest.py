@@ -14,6 +14,8 @@ import pytest
 from edgeseg.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
+HEED_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""A shell starts what runs in its background with interrupts ignored, and children inherit that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ def process(workplace: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object, before: str = "") -> "subprocess.Popen[str]":
-        code = f"{before}\nimport sys\nfrom edgeseg.cli import main\nmain()"
+        code = f"{HEED_INTERRUPTS}\n{before}\nimport sys\nfrom edgeseg.cli import main\nmain()"
         child = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=workplace,
