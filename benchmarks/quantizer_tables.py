@@ -14,6 +14,13 @@ FAMILIES = {
 }
 """What starts the names of the peers that differ in calibration or preset alone."""
 OURS = "edgeseg"
+SCORES = (
+    "MACs in INT8 %",
+    "mIoU",
+    "drop (95 % interval)",
+    "labels as in float %",
+    "SQNR dB",
+)
 
 
 def quantizers(found: Found) -> Table:
@@ -22,13 +29,23 @@ def quantizers(found: Found) -> Table:
     for network, values in found["networks"].items():
         graphs = values["graphs"]
         rows.append((f"`{network}`", "float", "", "", f"{values['miou']:.2f}", "", "", "", ""))
-        for name in (*_ours(graphs), *_best_of_each(graphs)):
+        for name in (OURS, *_best_of_each(graphs)):
             rows.append(("", *_kept(name, graphs[name]), _below(values, name)))  # noqa: PERF401
     heads: tuple[str, ...] = (
-        "network", "quantiser", "TensorRT takes it", "MACs in INT8 %", "mIoU",
-        "drop (95 % interval)", "labels as in float %", "SQNR dB",
+        "network", "quantiser", "TensorRT takes it", *SCORES,
         "edgeseg's mIoU below its (95 % interval)",
     )  # fmt: skip
+    return heads, rows
+
+
+def quantizers_steps(found: Found) -> Table:
+    """Heads and rows of ours alone: whole, then with a step left out or put in."""
+    rows: list[tuple[str, ...]] = []
+    for network, values in found["networks"].items():
+        for name, graph in values["graphs"].items():
+            start = f"`{network}`" if name == OURS else ""
+            rows.append((start, *_scores(name, graph)))
+    heads = ("network", "steps", *SCORES)
     return heads, rows
 
 
@@ -58,10 +75,14 @@ def _over(ratio: Found | None) -> str:
 
 
 def _kept(name: str, graph: Found) -> tuple[str, ...]:
+    title, *scores = _scores(name, graph)
+    return (title, "no" if graph["refused_by_tensorrt"] else "yes", *scores)
+
+
+def _scores(name: str, graph: Found) -> tuple[str, ...]:
     low, high = graph["drop_interval"]
     return (
         _title(name),
-        "no" if graph["refused_by_tensorrt"] else "yes",
         f"{graph['int8_macs_percent']:.1f}",
         f"{graph['miou']:.2f}",
         f"{graph['drop']:.2f} ({low:.2f} to {high:.2f})",
@@ -76,10 +97,6 @@ def _below(values: Found, name: str) -> str:
         return ""
     low, high = beside["miou_below_it_interval"]
     return f"{beside['miou_below_it']:.2f} ({low:.2f} to {high:.2f})"
-
-
-def _ours(graphs: Found) -> list[str]:
-    return sorted(name for name in graphs if name.split()[0] == OURS)
 
 
 def _best_of_each(graphs: Found) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Our INT8 beside the PTQ of ONNX Runtime, NNCF and NVIDIA ModelOpt.
 
 All quantise the same float graphs and calibrate on the same pictures of camvid:train; their graphs
-are scored in exact arithmetic on camvid:test, which none of them saw. With --speed they are timed
-in OpenVINO instead, in turn, ours as edgeseg's backend has it compiled.
+are scored in exact arithmetic on camvid:test, which none of them saw. With --steps ours alone is
+measured, and again without each of its steps. With --speed they are timed in OpenVINO instead, in
+turn, ours as edgeseg's backend has it compiled.
 
 NNCF and ModelOpt run in environments of their own: --nncf and --modelopt name the interpreters.
 """
@@ -76,7 +77,7 @@ OURS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Score, or time; write results/quantizers.json or results/quantizers_speed.json."""
+    """Score, or time; write quantizers.json, quantizers_steps.json or quantizers_speed.json."""
     options = _parser().parse_args()
     for name in ("root", "work", "graphs", "out"):  # which must hold in another folder
         path = getattr(options, name)
@@ -87,14 +88,14 @@ def main() -> None:
         settings |= {"rounds": options.rounds, "threads": options.threads}
         settings["untimed_before_each"] = SETTLE
     else:
-        settings |= {"count": options.count, "steps": options.steps}
+        settings |= {"count": options.count}
 
     def measure() -> dict[str, Any]:
         with workplace() as scratch:
             return on_networks(options, options.work or scratch)
 
     measured(
-        "quantizers_speed" if options.speed else "quantizers",
+        "quantizers" + ("_speed" if options.speed else "_steps" if options.steps else ""),
         measure,
         out=options.out,
         settings=settings,
@@ -111,7 +112,7 @@ def on_networks(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name in options.only:
         recipe = recipe_of(name, options)
         core = core_for(recipe)
-        wanted = TIMED if options.speed else PEERS
+        wanted = () if options.steps else TIMED if options.speed else PEERS
         inputs = write_inputs(recipe, core, folder)
         made = peer_graphs(name, inputs, environments, folder, only=wanted)
         graphs = {**our_graphs(recipe, core, options.graphs, steps=options.steps), **made.graphs}
@@ -247,10 +248,11 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, help="where the graphs stay; else they are removed")
     made.add_argument("--graphs", type=Path, help="folder of our Q/DQ cores, NETWORK.onnx each")
     made.add_argument("--only", action="append", help="this network alone; repeatable")
-    made.add_argument("--steps", action="store_true", help="also with each step of ours left out")
+    kinds = made.add_mutually_exclusive_group()
+    kinds.add_argument("--steps", action="store_true", help="ours alone, each step left out")
     made.add_argument("--count", type=int, help="score this many pictures of camvid:test")
     made.add_argument("--calibration", type=int, default=CALIBRATION, help="pictures to calibrate")
-    made.add_argument("--speed", action="store_true", help="time the graphs instead")
+    kinds.add_argument("--speed", action="store_true", help="time the graphs instead")
     made.add_argument("--rounds", type=int, default=60, help="timed runs of each graph")
     made.add_argument("--threads", type=int, default=cores(), help="of OpenVINO")
     return made

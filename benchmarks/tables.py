@@ -170,6 +170,10 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "memory": ("memory", memory),
     "zoo": ("zoo", lambda found: _table(*zoo_tables.zoo(found))),
     "quantizers": ("quantizers", lambda found: _table(*quantizer_tables.quantizers(found))),
+    "quantizers_steps": (
+        "quantizers_steps",
+        lambda found: _table(*quantizer_tables.quantizers_steps(found)),
+    ),
     "quantizers_speed": (
         "quantizers_speed",
         lambda found: _table(*quantizer_tables.quantizers_speed(found)),
