@@ -52,11 +52,14 @@ EXAMPLES = [
 ]
 FAST_BUILDS = 1
 """Examples that quantise and belong to every test run; the others take as long each."""
+LATE = ("edgeseg demo", " --scales ", " --recipe compact")
+"""What else takes long in an example, and has fast tests of its own."""
 
 
 def _marked(page: str, line: str) -> object:
     quantises = [one for _, one in EXAMPLES if " sensitivity " in one or " --int8 " in one]
-    late = [one for _, one in EXAMPLES if one.startswith("edgeseg demo")] + quantises[FAST_BUILDS:]
+    long = [one for _, one in EXAMPLES if any(words in one for words in LATE)]
+    late = long + quantises[FAST_BUILDS:]
     made = {name for one in late for name in re.findall(r" -o (\S+)", one)}
     slow = line in late or any(name in line.split() for name in made)
     return pytest.param(page, line, marks=[pytest.mark.slow] if slow else [])

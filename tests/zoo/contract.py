@@ -2,13 +2,14 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import ModelProto, NodeProto
 from torch import nn
@@ -24,7 +25,7 @@ from edgeseg.zoo import MODELS, build_network, variants_of
 from edgeseg.zoo.export import export_core
 from edgeseg.zoo.initial import noise_pictures, random_weights
 from edgeseg.zoo.training import save_weights
-from tests.small import ANY_DROP, working_directory
+from tests.small import ANY_DROP, PLAIN, working_directory
 
 CLASSES = 21
 WIDTH = 0.0625
@@ -53,10 +54,12 @@ RESIZES = frozenset({"half_pixel", "pytorch_half_pixel", "align_corners", "asymm
 
 
 class Small:
-    """A narrow network of one row, with its engine in `folder`."""
+    """A narrow network of one row, with its engine in `folder`, quantised `without` some steps."""
 
-    def __init__(self, name: str, folder: Path, pictures: Path) -> None:
-        self.name, self.folder, self.pictures = name, folder, pictures
+    def __init__(
+        self, name: str, folder: Path, pictures: Path, without: Sequence[str] = PLAIN
+    ) -> None:
+        self.name, self.folder, self.pictures, self.without = name, folder, pictures, without
         self.size = MODELS[name].sizes.nearest(PICTURE)
 
     @cached_property
@@ -92,6 +95,7 @@ class Small:
                 min_agreement=0,
                 out=self.folder / "engine",
                 backend="openvino",
+                without=self.without,
             ).close()
         return self.folder / "engine"
 
@@ -115,13 +119,21 @@ def _residual_ends(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
             yield [m for m in block.convs[-1].modules() if isinstance(m, nn.BatchNorm2d)][-1]
 
 
-def forms() -> list[str]:
-    """One row of each function and variant: depth and width change nothing in how it exports."""
+def forms() -> list[Any]:
+    """One row of each function and variant: depth and width change nothing in how it exports.
+
+    Slow are all but the first of each function.
+    """
     first: dict[tuple[Any, ...], str] = {}
+    makes: dict[str, str] = {}
     for name, row in MODELS.items():
         kept = {key: row.variant[key] for key in row.variant if key not in {"depth", "width"}}
         first.setdefault((row.make, *sorted(kept.items())), name)
-    return list(first.values())
+        makes.setdefault(row.make, name)
+    return [
+        pytest.param(name, marks=[] if name in makes.values() else [pytest.mark.slow])
+        for name in first.values()
+    ]
 
 
 def other_options(name: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import onnx
 
 import edgeseg
 from edgeseg.graph.nodes import tensor_shape
+from edgeseg.manifest import read_manifest
 from edgeseg.zoo import MODELS
+from tests.small import PLAIN
 from tests.zoo import contract
 from tests.zoo.contract import Small
 
@@ -62,6 +64,17 @@ def test_int8_engine_streams_ten_frames(small: Small) -> None:
     assert contract.quantised_share(small.engine / "graph.onnx") >= 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_default_steps_keep_more_labels(name: str, tmp_path: Path, pictures: Path) -> None:
+    plain, default = (
+        _agreement(Small(name, tmp_path / title, pictures, without))
+        for title, without in (("plain", PLAIN), ("default", ()))
+    )
+
+    assert default >= plain
+
+
 @pytest.mark.parametrize("name", contract.forms())
 def test_another_size_and_class_count_export_twice_alike_and_right(name: str) -> None:
     size = MODELS[name].sizes.nearest(contract.ODD)
@@ -74,6 +87,12 @@ def test_another_size_and_class_count_export_twice_alike_and_right(name: str) ->
     assert contract.largest_error(wanted, found) <= TOLERANCE
     assert contract.argmax_agreement(wanted, found) >= 0.9999
     assert core.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
+
+
+def _agreement(small: Small) -> float:
+    measured = read_manifest(small.engine).plans["openvino"].measured
+    assert measured is not None
+    return measured.agreement
 
 
 def test_a_broken_promise_is_seen() -> None:

@@ -19,6 +19,5 @@ def test_every_system_learns_eight_pictures_by_heart(name: str) -> None:
     assert overfit_accuracy(name, FINER.get(name, {})) >= 0.97
 
 
-@pytest.mark.parametrize("name", ["fcn-compact", "deeplabv3plus-compact"])
-def test_two_pictures_are_learnt_in_seconds(name: str) -> None:
-    assert overfit_accuracy(name, {}, frames=2, steps=100) >= 0.9
+def test_a_picture_is_learnt_in_seconds() -> None:
+    assert overfit_accuracy("fcn-compact", {}, frames=1, steps=30) >= 0.9
