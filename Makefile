@@ -1,6 +1,10 @@
 # The interpreter that environments are made with: make PYTHON=python3.12 demo
 PYTHON ?= python3
 FAST = not slow and not device
+# What other Pythons run each time: every verb, the imports, and what leans on the standard library.
+THIN = tests/cli/test_verbs.py tests/test_architecture.py tests/test_documents.py \
+	tests/test_files.py tests/test_types.py tests/backends tests/datasets tests/device \
+	tests/graph tests/metrics tests/video
 SOURCES = $(shell find edgeseg -type f -not -name '*.pyc')
 
 .PHONY: demo test test-full lint bench clean
@@ -9,11 +13,12 @@ SOURCES = $(shell find edgeseg -type f -not -name '*.pyc')
 demo: .venv/.installed
 	.venv/bin/edgeseg demo
 
-test: lint
-	.ci/test-without-torch 3.10 3.12
-	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
+test:
+	.ci/at-once "$(MAKE) lint" ".ci/test-under 3.10 $(THIN)" ".ci/test-under 3.12 $(THIN)"
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -q -n 2 --dist worksteal -m "$(FAST)"
 
-test-full: lint
+test-full:
+	.ci/at-once "$(MAKE) lint" ".ci/test-under 3.10" ".ci/test-under 3.12"
 	.venv-test/bin/python -m pytest -q -m "not device"
 
 lint: .venv-test/.installed

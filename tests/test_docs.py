@@ -52,7 +52,7 @@ EXAMPLES = [
 ]
 FAST_BUILDS = 1
 """Examples that quantise and belong to every test run; the others take as long each."""
-LATE = ("edgeseg demo", " --scales ", " --recipe compact")
+LATE = ("edgeseg demo", "edgeseg train", " --scales ")
 """What else takes long in an example, and has fast tests of its own."""
 
 
