@@ -1,7 +1,7 @@
 """Ranges for a recipe: from its calibration pictures, or from an earlier run that still holds."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +40,12 @@ def ranges_for(
     recipe: Recipe,
     core: "ModelProto",
     *,
-    file: str = "ranges.json",
+    equalized: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Ranges:
-    """The ranges of every float activation of `core`, kept in calibration/NAME/FILE.
+    """The ranges of every float activation of `core`, kept in calibration/NAME/ranges.json.
 
+    Of an `equalized` core they are in equalized.json, and only those of what INT8 reads.
     They are reused while graph, preprocessing, pictures and method are what they were; the log
     says which of them changed and how.
 
@@ -57,8 +58,9 @@ def ranges_for(
     method = method_from_text(recipe.calibration.method)
     data = calibration_data(recipe)
     folder = FOLDER / recipe.name
-    path = folder / file
-    wanted = _wanted(recipe, core, data, method)
+    path = folder / ("equalized.json" if equalized else "ranges.json")
+    names = _quantized(core) if equalized else _activations(core)
+    wanted = _wanted(recipe, core, names, data, method)
     if path.is_file():
         kept = read_ranges(path)
         changed = kept.differences(wanted)
@@ -66,9 +68,14 @@ def ranges_for(
             log.info("reusing %s: %d pictures, %s", path, kept.count, kept.method)
             return kept
         log.warning("calibrating again: %s since %s", "; ".join(changed), path)
-    ranges, skipped = _measured(recipe, core, data, wanted, method, on_progress)
-    names = [name for name in data.frame_names() if name not in skipped]
-    write_whole(folder / "images.txt", ("\n".join([data.name, *names]) + "\n").encode())
+    found = observed(
+        core, data, pixels_of(recipe), method=method, names=names, on_progress=on_progress
+    )
+    if not equalized:  # or it is said twice
+        _report(found)
+    ranges = _with_figures(wanted, found, method, len(data))
+    seen = [name for name in data.frame_names() if name not in found.skipped]
+    write_whole(folder / "images.txt", ("\n".join([data.name, *seen]) + "\n").encode())
     write_ranges(ranges, path)
     return ranges
 
@@ -97,8 +104,16 @@ def _graph_hash(core: "ModelProto") -> str:
     return sha256(core.SerializeToString(deterministic=True))
 
 
-def _wanted(recipe: Recipe, core: "ModelProto", data: Dataset, method: Method) -> Ranges:
-    """Ranges without figures: what the ones on disk must agree with."""
+def _quantized(core: "ModelProto") -> list[str]:
+    with needs("graph"):
+        from edgeseg.graph.quantize import activation_tensors
+    return activation_tensors(core)
+
+
+def _wanted(
+    recipe: Recipe, core: "ModelProto", names: Sequence[str], data: Dataset, method: Method
+) -> Ranges:
+    """Ranges of `names` without figures: what the ones on disk must agree with."""
     pixels = _preprocessing(recipe)
     digests = [_digest(data, index) for index in range(len(data))]
     unknown = Range(min=0.0, max=0.0, amax=0.0)
@@ -108,7 +123,7 @@ def _wanted(recipe: Recipe, core: "ModelProto", data: Dataset, method: Method) -
         preprocessing=sha256(*(f"{key}={value}" for key, value in sorted(pixels.items()))),
         images=sha256(*digests),
         count=len(data),
-        tensors=dict.fromkeys(_activations(core), unknown),
+        tensors=dict.fromkeys(names, unknown),
         pixels=pixels,
         pictures=[sha256(digest)[:12] for digest in digests],
     )
@@ -129,29 +144,19 @@ def _digest(data: Dataset, index: int) -> str:
         return "unreadable"
 
 
-def _measured(
-    recipe: Recipe,
-    core: "ModelProto",
-    data: Dataset,
-    wanted: Ranges,
-    method: Method,
-    on_progress: OnProgress | None,
-) -> tuple[Ranges, tuple[str, ...]]:
-    """`wanted` with its figures, and the names of the pictures that could not be read."""
-    found = observed(core, data, pixels_of(recipe), method=method, on_progress=on_progress)
+def _with_figures(wanted: Ranges, found: Observed, method: Method, pictures: int) -> Ranges:
     coverage = found.coverage
-    _report(found)
     tensors = {
         name: _range(seen, method, coverage.settled_after.get(name))
         for name, seen in found.seen.items()
     }
     figures = {
         "tensors": tensors,
-        "count": len(data) - len(found.skipped),
+        "count": pictures - len(found.skipped),
         "settled_after": coverage.after,
         "moving": list(coverage.moving),
     }
-    return wanted.model_copy(update=figures), found.skipped
+    return wanted.model_copy(update=figures)
 
 
 def _range(seen: Observer, method: Method, settled_after: int | None) -> Range:

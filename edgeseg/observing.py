@@ -1,6 +1,6 @@
 """What the activations of a core are on the pictures of a data set, one picture at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ class Observed:
     """The activations of a core on the pictures of a data set."""
 
     seen: Mapping[str, Observer]
-    """Of every float tensor, in the order of the graph."""
+    """Of every tensor that was asked for, in the order of the graph."""
     coverage: Coverage
     """Of the tensors that INT8 reads."""
     skipped: tuple[str, ...]
@@ -40,9 +40,10 @@ def observed(
     pixels_of: Callable[[Pixels], Floats],
     *,
     method: Method,
+    names: Sequence[str],
     on_progress: OnProgress | None = None,
 ) -> Observed:
-    """Every float activation of `core` on the readable pictures of `data`.
+    """The float activations `names` of `core` on the readable pictures of `data`.
 
     Memory is bounded whatever the size of the maps: large ones leave the graph as samples and
     extremes. `method` says which running range is followed to see when it settles.
@@ -53,13 +54,13 @@ def observed(
     """
     with needs("graph"):
         from edgeseg.graph.quantize import activation_tensors
-        from edgeseg.graph.tap import computed_by, condensed, float_activations
+        from edgeseg.graph.tap import computed_by, condensed
     with needs("openvino"):
         from edgeseg.backends.floats import float_runner
 
     sites = dict.fromkeys(activation_tensors(core), SAMPLES)
-    names = [*float_activations(core), *sites]
-    graph, taps = condensed(core, {name: sites.get(name, FEWER_SAMPLES) for name in names})
+    wanted = [*names, *sites]
+    graph, taps = condensed(core, {name: sites.get(name, FEWER_SAMPLES) for name in wanted})
     run = float_runner(graph.SerializeToString())
     seen = {tap.tensor: Observer() for tap in taps}
     histories: dict[str, list[float]] = {name: [] for name in sites}

@@ -51,7 +51,7 @@ def quantizer_for(
     prepared, amax = core, {name: item.amax for name, item in ranges.tensors.items()}
     if steps.equalize:
         prepared = _equalized(recipe, core, on_progress)
-        own = ranges_for(recipe, prepared, file="equalized.json", on_progress=on_progress)
+        own = ranges_for(recipe, prepared, equalized=True, on_progress=on_progress)
         amax = {name: item.amax for name, item in own.tensors.items()}
     if steps.tie_concat:
         with needs("graph"):

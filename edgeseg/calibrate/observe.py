@@ -7,7 +7,7 @@ from edgeseg.types import Array, Counts
 BINS = 4096
 """An 8-bit histogram cannot tell methods apart: with 128 bins, entropy equals min-max."""
 
-SAMPLES = 1 << 18
+SAMPLES = 1 << 17
 """About how many values of one picture are counted; the extremes are those of all values."""
 
 
