@@ -37,6 +37,11 @@ logits of float32 and float64 would differ by 2e-4 in PyTorch alone."""
 IN_FLOAT32 = frozenset({"hdnet"})
 """Systems that compute a part in float32 whatever the rest is in."""
 FLOAT16_MAX = 65504.0
+QUICK_FORMS = frozenset(
+    {"fcn32s-vgg16", "segnet-basic", "unet-compact", "deeplabv3plus-compact", "danet-resnet101",
+     "attention-to-scale-compact", "hdnet-resnet50"}
+)  # fmt: skip
+"""One of each way to enlarge, to look at the whole picture, and to fuse."""
 
 PARSED = frozenset(
     {"Abs", "Add", "And", "AveragePool", "Cast", "Clip", "Concat", "Conv", "ConvTranspose",
@@ -120,18 +125,13 @@ def _residual_ends(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
 
 
 def forms() -> list[Any]:
-    """One row of each function and variant: depth and width change nothing in how it exports.
-
-    Slow are all but the first of each function.
-    """
+    """One row of each function and variant: depth and width change nothing in how it exports."""
     first: dict[tuple[Any, ...], str] = {}
-    makes: dict[str, str] = {}
     for name, row in MODELS.items():
         kept = {key: row.variant[key] for key in row.variant if key not in {"depth", "width"}}
         first.setdefault((row.make, *sorted(kept.items())), name)
-        makes.setdefault(row.make, name)
     return [
-        pytest.param(name, marks=[] if name in makes.values() else [pytest.mark.slow])
+        pytest.param(name, marks=[] if name in QUICK_FORMS else [pytest.mark.slow])
         for name in first.values()
     ]
 
