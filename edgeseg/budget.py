@@ -57,6 +57,17 @@ class Search(Document):
     chosen: list[str] | None
     """The layers in float; None where no set meets the budget."""
 
+    def safer(self) -> list[list[str]]:
+        """The chosen set, then ones for an engine that loses more than exact arithmetic does.
+
+        Each loses half as much as the one before or less, and is the smallest of those.
+        """
+        meets = sorted((each for each in self.attempts if not each.misses), key=_int8_share)
+        sets = [each for each in meets if each.keep == self.chosen]
+        while sets and (less := [a for a in meets if 2 * a.loss <= sets[-1].loss > 0]):
+            sets.append(less[-1])
+        return [each.keep for each in sets]
+
     def lines(self) -> list[str]:
         """The path as text, from all INT8 down to all float."""
         order = sorted(self.attempts, key=lambda each: -each.int8_percent)
@@ -66,6 +77,10 @@ class Search(Document):
             + (f" - misses {', '.join(each.misses)}" if each.misses else " - meets it")
             for each in order
         ]
+
+
+def _int8_share(attempt: Attempt) -> float:
+    return attempt.int8_percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +119,14 @@ def within_budget(parts: Parts, on_progress: OnProgress | None = None) -> Parts:
     chosen = verification_data(parts.recipe)
     if parts.quantizer is None or chosen is None or parts.recipe.random_weights:
         return parts
-    return searched(parts, on_progress)[0]
+    return searched(parts, on_progress)[0][0]
 
 
-def searched(parts: Parts, on_progress: OnProgress | None = None) -> tuple[Parts, list[str]]:
+def searched(parts: Parts, on_progress: OnProgress | None = None) -> tuple[list[Parts], list[str]]:
     """`parts` with the smallest set of layers in float that meets their gate, and the path to it.
 
-    The set goes into the recipe; the path is kept in calibration/NAME as JSON and as a picture.
+    Behind it come the parts with larger sets, as `Search.safer` has them. The path is kept in
+    calibration/NAME as JSON and as a picture.
 
     Raises:
         AccuracyGateFailed: no set meets it.
@@ -134,12 +150,14 @@ def searched(parts: Parts, on_progress: OnProgress | None = None) -> tuple[Parts
             "published\nwhat was tried:\n" + "\n".join(found.lines()),
             fix="calibrate on more or other pictures, or allow more",
         )
-    keep = tuple(found.chosen)
-    added = [name for name in keep if name not in quantizer.spared]
-    return (
-        replace(parts, recipe=recipe.model_copy(update={"keep_fp16": added}), keep=keep),
-        found.lines(),
-    )
+    return [_keeping(parts, keep) for keep in found.safer()], found.lines()
+
+
+def _keeping(parts: Parts, keep: Sequence[str]) -> Parts:
+    assert parts.quantizer is not None
+    added = [name for name in keep if name not in parts.quantizer.spared]
+    recipe = parts.recipe.model_copy(update={"keep_fp16": added})
+    return replace(parts, recipe=recipe, keep=tuple(keep))
 
 
 def search(

@@ -14,7 +14,15 @@ import pytest
 from onnx import ModelProto, helper
 from PIL import Image
 
-from edgeseg.budget import MOST_RETURNED, Search, search, searched, within_budget, write_search
+from edgeseg.budget import (
+    MOST_RETURNED,
+    Attempt,
+    Search,
+    search,
+    searched,
+    within_budget,
+    write_search,
+)
 from edgeseg.errors import AccuracyGateFailed
 from edgeseg.graph.quantize import activation_tensors
 from edgeseg.graph.tap import tapped
@@ -313,11 +321,30 @@ def test_spared_layers_stay_float_but_are_no_choice_of_the_recipe(
     parts.quantizer.spared = ("entry",)
 
     with working_directory(tmp_path):
-        done, lines = searched(parts)
+        (done, *_), lines = searched(parts)
 
     assert done.keep == ("entry",)
     assert done.recipe.keep_fp16 == []
     assert len(lines) == 1
+
+
+def test_sets_for_a_less_exact_engine_halve_the_loss() -> None:
+    losses = {
+        "a": (90.0, 0.4),
+        "b": (70.0, 0.3),
+        "c": (50.0, 0.2),
+        "d": (30.0, 0.15),
+        "e": (0, 0.0),
+    }
+    attempts = [
+        Attempt(keep=[name], int8_percent=share, loss=loss, interval=(loss, loss), misses=[])
+        for name, (share, loss) in losses.items()
+    ]
+    missed = attempts[0].model_copy(update={"keep": [], "loss": 0.01, "misses": ["too much"]})
+    found = Search(data="d", measure="mIoU", limit=0.5, attempts=[missed, *attempts], chosen=["a"])
+
+    assert found.safer() == [["a"], ["c"], ["e"]]
+    assert found.model_copy(update={"chosen": ["e"]}).safer() == [["e"]]
 
 
 def test_without_pictures_or_quantizer_nothing_is_searched(folder: Path, tmp_path: Path) -> None:

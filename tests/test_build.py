@@ -1,8 +1,10 @@
 import hashlib
+import importlib
 import json
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ import edgeseg
 from edgeseg.calibration import ranges_for
 from edgeseg.engine import Engine
 from edgeseg.errors import AccuracyGateFailed, InputFileError, UsageError
+from edgeseg.graphs import Parts
 from edgeseg.origin import core_for
 from edgeseg.recipe import Recipe, read_recipe
 from edgeseg.types import Pixels, Size
@@ -188,6 +191,27 @@ def test_the_recipe_in_the_folder_builds_the_same_quantisation(
     assert (workplace / "again" / "recipe.toml").read_text() == (
         small_int8 / "recipe.toml"
     ).read_text()
+
+
+def test_an_engine_that_is_less_exact_than_the_search_gets_more_layers_in_float(
+    workplace: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets: list[tuple[str, ...]] = []
+    verdicts = iter([["the first"], ["as the search chose"], []])
+
+    def candidates(parts: Parts, on_progress: object) -> tuple[list[Parts], list[str]]:
+        del on_progress
+        assert parts.quantizer is not None
+        names = [layer.name for layer in parts.quantizer.layers]
+        sets.extend((tuple(names[:1]), tuple(names[:3]), tuple(names)))
+        return [replace(parts, keep=keep) for keep in sets], []
+
+    module = importlib.import_module("edgeseg.build")  # the name is that of the function as well
+    monkeypatch.setattr(module, "searched", candidates)
+    monkeypatch.setattr(module, "misses", lambda *_, **__: next(verdicts))
+
+    with build_small(workplace / "engine", pictures) as engine:
+        assert tuple(engine.manifest.float_layers) == sets[1]
 
 
 def test_a_missed_gate_publishes_nothing_and_leaves_the_older_engine(
