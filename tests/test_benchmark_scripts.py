@@ -72,8 +72,8 @@ def test_every_script_runs_and_its_tables_are_made(root: Path, tmp_path: Path) -
     readme.write_text((root / "README.md").read_text())
     written = _script(root, "tables", "--readme", str(readme), "--results", str(tmp_path))
     assert written.returncode == 0, written.stderr
-    # Those of the zoo need PyTorch, and minutes even at their smallest.
-    assert readme.read_text().count("Not measured yet") == 2
+    # The two of the zoo need PyTorch, the three of quantisers CamVid; all take minutes.
+    assert readme.read_text().count("Not measured yet") == 5
 
 
 def _image(seed: int) -> Pixels:
