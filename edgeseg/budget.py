@@ -62,25 +62,26 @@ class Search(Document):
 
         Each loses half as much as the one before or less, and is the smallest of those.
         """
-        meets = sorted((each for each in self.attempts if not each.misses), key=_int8_share)
-        sets = [each for each in meets if each.keep == self.chosen]
-        while sets and (less := [a for a in meets if 2 * a.loss <= sets[-1].loss > 0]):
-            sets.append(less[-1])
-        return [each.keep for each in sets]
+        meets = [each for each in self._most_int8_first() if not each.misses]
+        sets: list[list[str]] = []
+        best = next((each for each in meets if each.keep == self.chosen), None)
+        while best is not None:
+            sets.append(best.keep)
+            half = best.loss / 2
+            best = next((each for each in meets if each.loss <= half), None) if half > 0 else None
+        return sets
 
     def lines(self) -> list[str]:
         """The path as text, from all INT8 down to all float."""
-        order = sorted(self.attempts, key=lambda each: -each.int8_percent)
         return [
             f"  {each.int8_percent:6.2f} % of the MACs in INT8: loss {each.loss:.2f} "
             f"[{each.interval[0]:.2f}, {each.interval[1]:.2f}]"
             + (f" - misses {', '.join(each.misses)}" if each.misses else " - meets it")
-            for each in order
+            for each in self._most_int8_first()
         ]
 
-
-def _int8_share(attempt: Attempt) -> float:
-    return attempt.int8_percent
+    def _most_int8_first(self) -> list[Attempt]:
+        return sorted(self.attempts, key=lambda each: -each.int8_percent)
 
 
 @dataclass(frozen=True, kw_only=True)
