@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -191,17 +192,46 @@ class Slot:
     labels: Pixels
     bound: object = None
     """What the backend keeps to this slot: its request, its addresses. Nobody else's business."""
+    pending: Callable[[], None] | None = None
+    """Waits until what `launch` put on a GPU is done; None where `launch` itself waited."""
     stages_ms: dict[str, float] = field(default_factory=dict)
     """What the frame in the slot took: `infer`, and `post` where it is outside the graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions:
-    """What a backend may be told when it compiles a graph."""
+    """What a backend may be told when it compiles a graph; a CPU takes the precision alone."""
 
     precision: Precision = Precision.FP32
-    threads: int | None = None
-    """Threads of the network; None takes every core."""
+    workspace_mib: int | None = None
+    """Scratch memory that a kernel may use; None leaves what the board can spare."""
+    optimization_level: int | None = None
+    """TensorRT's, 0 to 5: the time spent on choosing kernels; None is its own default."""
+    version_compatible: bool = False
+    """A plan that later versions of TensorRT load too, and that is a little slower."""
+    timing_cache: Path | None = None
+    """The file in which measured kernels are remembered; None remembers nothing."""
+    dla: int | None = None
+    """The DLA core that layers go to where it can run them; None is the GPU alone."""
+    gpu_fallback: bool = False
+    """Layers that the DLA cannot run go to the GPU; else they are an error."""
+    calibration_cache: bytes | None = None
+    """TensorRT's text of tensor scales, for a DLA that takes no Q/DQ (8.6 to 10.7)."""
+    cameras: int = 1
+    """The most frames at once, where the graph leaves their number open."""
+    float_borders: Callable[[bytes], bytes] | None = None
+    """Makes a graph's borders float32, for a TensorRT that refuses uint8; None is not to try."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """How an engine on a GPU is run; a CPU takes none of it."""
+
+    memory: Literal["auto", "mapped", "managed", "copy"] = "auto"
+    sync: Literal["blocking", "spin"] = "blocking"
+    """How a thread waits: asleep, or busy for a little less delay and a core's power."""
+    cuda_graph: bool = True
+    """Launch a frame as one captured graph, where it can be captured."""
 
 
 class Runner(Protocol):
@@ -215,6 +245,17 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Free everything; closing twice is fine."""
+
+
+@runtime_checkable
+class MakesSlots(Protocol):
+    """A runner whose slots lie in memory that it allocates, since a GPU is to reach them."""
+
+    memory_mode: Literal["mapped", "managed", "copy"]
+    """How frames reach the GPU and labels come back."""
+
+    def new_slot(self) -> Slot:
+        """Memory for one more frame in flight, with all that running on it needs."""
 
 
 class Source(Protocol):
