@@ -6,7 +6,7 @@ Q/DQ graph goes through before it (`NEEDS`).
 
 from types import ModuleType
 
-from edgeseg.errors import MissingPackage, UsageError
+from edgeseg.errors import DeviceError, EngineMismatch, MissingPackage, UsageError
 from edgeseg.tables import needs, pick
 
 BACKENDS = {
@@ -26,6 +26,7 @@ def backend(name: str) -> ModuleType:
     Raises:
         UsageError: no such backend.
         MissingPackage: its package is not installed, or `auto` finds none that is.
+        DeviceError: it is for a GPU, and there is none, or no driver.
     """
     if name == "auto":
         name = preferred()
@@ -51,6 +52,6 @@ def why_not(name: str) -> str | None:
     """Why backend `name` is not usable here, in one line with the remedy; None if it is."""
     try:
         backend(name)
-    except (MissingPackage, UsageError) as error:
+    except (MissingPackage, UsageError, DeviceError, EngineMismatch) as error:
         return f"{error.problem}; {error.fix}"
     return None

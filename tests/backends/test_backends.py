@@ -95,15 +95,25 @@ def test_tensorrt_without_its_package_says_where_it_comes_from() -> None:
     assert "JetPack" in caught.value.fix
 
 
-def test_tensorrt_with_its_package_says_that_it_cannot_run_yet(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        ('__version__ = "10.3.0"', "is not NVIDIA's"),
+        ("raise ImportError('libnvinfer.so.10: cannot open shared object file')", "libnvinfer"),
+        ("raise FileNotFoundError('Could not find: libnvinfer.so.10')", "libnvinfer"),
+    ],
+)
+def test_tensorrt_that_cannot_be_loaded_is_a_missing_package(
+    tmp_path: Path, package: str, said: str
+) -> None:
     """In a process of its own, with a stand-in for the package."""
-    (tmp_path / "tensorrt.py").write_text('__version__ = "10.3.0"\n')
+    (tmp_path / "tensorrt.py").write_text(package)
     code = (
         "from edgeseg.backends import backend, preferred\n"
-        "from edgeseg.errors import UsageError\n"
+        "from edgeseg.errors import MissingPackage\n"
         "try:\n"
         "    backend('tensorrt')\n"
-        "except UsageError as error:\n"
+        "except MissingPackage as error:\n"
         "    print(error.problem, '|', error.fix, '|', preferred())\n"
     )
     done = subprocess.run(
@@ -114,9 +124,8 @@ def test_tensorrt_with_its_package_says_that_it_cannot_run_yet(tmp_path: Path) -
         check=True,
     )
     problem, fix, other = done.stdout.strip().split(" | ")
-    assert "does not compile or run TensorRT plans yet" in problem
-    assert "TensorRT 10.3.0 is installed" in problem
-    assert "--until graph" in fix
+    assert said in problem
+    assert "python3-libnvinfer" in fix
     assert other in {"openvino", "onnxruntime"}
 
 
