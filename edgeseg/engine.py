@@ -2,33 +2,37 @@
 
 import hashlib
 import logging
+import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 
 import numpy as np
 
-from edgeseg.backends import BACKENDS, backend, why_not
+from edgeseg.backends import backend
+from edgeseg.backends.absent import NoRunner
+from edgeseg.backends.chosen import chosen
+from edgeseg.backends.host_slots import host_slot
 from edgeseg.errors import EngineMismatch, OutputError, UsageError
 from edgeseg.files import write_whole
 from edgeseg.manifest import Manifest, check_files, check_fingerprint, read_manifest
-from edgeseg.tables import known, needs
+from edgeseg.tables import needs
 from edgeseg.types import (
     CompileOptions,
     Labels,
+    MakesSlots,
     PixelFormat,
     Pixels,
     Precision,
     Runner,
+    RuntimeOptions,
     Size,
     Slot,
-    TensorSpec,
 )
 
 GRAPH = "graph.onnx"
-ALIGNMENT = 64
-"""Bytes; what vector loads and device mappings like."""
+WORKERS_BESIDE_A_GPU = 3
+"""One decodes, one waits for the GPU, one draws."""
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +49,14 @@ class Engine:
         backend_name: str,
         workers: int,
         threads: int | None,
+        runtime: RuntimeOptions | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.labels: Labels = manifest.to_labels()
         self.backend_name = backend_name
         self.workers = workers
-        self._threads = threads
+        self._threads, self._runtime = threads, runtime
         self._runner = runner
         self._slot: Slot | None = None
         self._other_size: Engine | None = None
@@ -64,22 +69,35 @@ class Engine:
         backend_name: str = "auto",
         workers: int = 1,
         threads: int | None = None,
+        runtime: RuntimeOptions | None = None,
     ) -> "Engine":
         """The engine in `folder`, ready for `workers` frames at once over `threads` threads.
 
+        `runtime` is how a GPU is used; None is what suits the one at hand.
+
         Raises:
+            UsageError: `runtime` asks something of a GPU, and the plan is for a CPU.
             EngineMismatch: the folder was altered, or no plan in it fits this machine.
             MissingPackage: the plan's backend is not installed.
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
         check_files(folder, manifest)
-        name = _chosen(manifest, backend_name, folder)
+        name = chosen(manifest, backend_name, folder)
         plan = manifest.plans[name]
         module = backend(name)
         check_fingerprint(plan.fingerprint, module.fingerprint(), folder, name)
-        runner = module.load((folder / plan.file).read_bytes(), workers=workers, threads=threads)
-        return cls(folder, manifest, runner, backend_name=name, workers=workers, threads=threads)
+        body = (folder / plan.file).read_bytes()
+        runner = module.load(body, workers=workers, threads=threads, runtime=runtime)
+        return cls(
+            folder,
+            manifest,
+            runner,
+            backend_name=name,
+            workers=workers,
+            threads=threads,
+            runtime=runtime,
+        )
 
     @classmethod
     def without_plan(cls, folder: Path) -> "Engine":
@@ -93,21 +111,35 @@ class Engine:
         """(height, width) of the frames that this engine takes."""
         return self.manifest.frame_size
 
+    @property
+    def memory_mode(self) -> str | None:
+        """How frames reach the GPU: mapped, managed or copy; None on a CPU."""
+        return self._runner.memory_mode if isinstance(self._runner, MakesSlots) else None
+
     def new_slot(self) -> Slot:
-        """Memory for one more frame in flight; allocate slots before the loop, not in it."""
+        """Memory for one more frame in flight; allocate slots before the loop, not in it.
+
+        On a GPU it goes with `close`, and its arrays are not to be touched afterwards.
+        """
         self._refuse_without_plan()
-        inputs = {name: aligned(spec.shape) for name, spec in self._runner.inputs.items()}
-        outputs = {name: aligned(spec.shape) for name, spec in self._runner.outputs.items()}
-        return Slot(
-            inputs=inputs,
-            outputs=outputs,
-            pixels=inputs["frame"][0],
-            labels=outputs["labels"][0],
-        )
+        if isinstance(self._runner, MakesSlots):
+            return self._runner.new_slot()
+        return host_slot(self._runner)
 
     def launch(self, slot: Slot) -> None:
         """Run on what lies in `slot.pixels`; the ids are in `slot.labels` afterwards."""
         self._runner.launch(slot)
+        if slot.pending is not None:
+            slot.pending()
+
+    def default_workers(self) -> int:
+        """How many frames to work on at once where the user does not say.
+
+        On a CPU two more than the cores that this process may use: while some wait, others work.
+        """
+        if isinstance(self._runner, MakesSlots):
+            return WORKERS_BESIDE_A_GPU
+        return workers_on_a_cpu()
 
     def __call__(self, image: Pixels) -> Pixels:
         """Class ids uint8 (H, W) of one RGB picture uint8 (H, W, 3); a fresh array each time.
@@ -151,14 +183,16 @@ class Engine:
         elif self.backend_name == "tensorrt":
             raise EngineMismatch(
                 f"{folder} was built for {self.frame_size} frames, not {size}",
-                fix=f"edgeseg build {folder / 'recipe.toml'} --frame {size}",
+                fix=f"edgeseg build {folder / 'recipe.toml'} --frame {size}, or run with --scale",
             )
         else:
             log.info("making head and tail of %s anew for %s frames", folder, size)
             manifest = manifest.model_copy(update={"frame": str(size)})
             plan = self._plan_at(size, manifest)
         workers, threads = workers or self.workers, threads or self._threads
-        runner = backend(self.backend_name).load(plan, workers=workers, threads=threads)
+        runner = backend(self.backend_name).load(
+            plan, workers=workers, threads=threads, runtime=self._runtime
+        )
         return Engine(
             folder,
             manifest,
@@ -166,7 +200,20 @@ class Engine:
             backend_name=self.backend_name,
             workers=workers,
             threads=threads,
+            runtime=self._runtime,
         )
+
+    def moved_to(self, size: Size, *, workers: int) -> "Engine":
+        """What `at` gives, for a caller who needs this engine no more: closed, or the same one.
+
+        A GPU holds the plan once that way, not twice.
+        """
+        if isinstance(self._runner, MakesSlots) and size == self.frame_size:
+            self.workers = workers
+            return self
+        moved = self.at(size, workers=workers)
+        self.close()
+        return moved
 
     def _plan_at(self, size: Size, manifest: Manifest) -> bytes:
         """The plan for another size, from the folder's cache or compiled and put there."""
@@ -215,23 +262,6 @@ class Engine:
         self.close()
 
 
-class NoRunner:
-    """Stands where a plan is still to be compiled."""
-
-    inputs: Mapping[str, TensorSpec] = {}
-    outputs: Mapping[str, TensorSpec] = {}
-
-    def launch(self, slot: Slot) -> None:
-        """Refuse: nothing was compiled."""
-        del slot
-        raise EngineMismatch(
-            "this engine has no plan yet", fix="edgeseg build FOLDER --backend auto"
-        )
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
 def compiled(module: ModuleType, graph: bytes, precision: Precision) -> bytes:
     """The plan that the backend `module` makes of a serialised frame graph."""
     if precision is Precision.INT8 and module.NEEDS:
@@ -246,12 +276,9 @@ def compiled(module: ModuleType, graph: bytes, precision: Precision) -> bytes:
     return plan
 
 
-def aligned(shape: tuple[int, ...]) -> Pixels:
-    """Zeroed uint8 memory of `shape`, on a 64-byte border."""
-    count = int(np.prod(shape))
-    raw = np.zeros(count + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + count].reshape(shape)
+def workers_on_a_cpu() -> int:
+    """Two more than the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else 3
 
 
 def write_rgb(image: Pixels, pixels: Pixels, pixel_format: PixelFormat) -> None:
@@ -262,22 +289,3 @@ def write_rgb(image: Pixels, pixels: Pixels, pixel_format: PixelFormat) -> None:
     with needs("video"):
         from edgeseg.video.pixels import FromRgb
     FromRgb(pixel_format, Size(*image.shape[:2])).write(image, pixels)
-
-
-def _chosen(manifest: Manifest, name: str, folder: Path) -> str:
-    if name != "auto":
-        known(BACKENDS, name, kind="backend")
-        if name not in manifest.plans:
-            raise EngineMismatch(
-                f"{folder} holds no {name} plan, only: {', '.join(manifest.plans) or 'none'}",
-                fix=f"edgeseg build {folder} --backend {name}",
-            )
-        return name
-    for candidate in BACKENDS:
-        if candidate in manifest.plans and why_not(candidate) is None:
-            return candidate
-    reasons = "; ".join(f"{plan}: {why_not(plan)}" for plan in manifest.plans)
-    raise EngineMismatch(
-        f"no plan in {folder} can run here ({reasons or 'it holds none'})",
-        fix=f"edgeseg build {folder} --backend auto",
-    )

@@ -1,7 +1,7 @@
 """Run an engine over a source and into sinks."""
 
 import contextlib
-import os
+import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,16 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-from edgeseg.engine import Engine
+from edgeseg.drawing import draws_of
+from edgeseg.engine import Engine, workers_on_a_cpu
 from edgeseg.errors import VideoError
-from edgeseg.loop import Draw, FrameLoop, Result, slot_count
+from edgeseg.loop import Draw, FrameLoop, Result
 from edgeseg.tables import needs
-from edgeseg.types import OnProgress, Pixels, Size, Slot, Source
+from edgeseg.types import OnProgress, RuntimeOptions, Size, Source
 
 if TYPE_CHECKING:
     from edgeseg.video import Sink
-    from edgeseg.video.overlay import Overlay
-    from edgeseg.video.pixels import ToRgb
 
 DEFAULT_FPS = Fraction(30)
 """Of a written file, where the source does not say."""
@@ -28,6 +27,8 @@ DEFAULT_FPS = Fraction(30)
 STAGES = ("decode", "pre", "infer", "post", "draw", "encode")
 FPS_WINDOW = 30
 """Frames over which the drawn rate is averaged."""
+
+log = logging.getLogger(__name__)
 
 Visualize = Literal["overlay", "mask", "side-by-side"]
 
@@ -68,13 +69,16 @@ def stream(
     show: Show | None = None,
     codec: str | None = None,
     rate: Fraction | None = None,
+    scale: bool = False,
     draw: bool | None = None,
+    runtime: RuntimeOptions | None = None,
 ) -> "Stream":
     """The results of `engine` on every frame of `source`, in order; `sinks` get each one first.
 
-    `workers` frames are worked on at once, each by one thread from end to end; None takes two
-    more than there are cores. Nothing is dropped: files wait. Iterate over it once; leaving the
-    loop early, or an exception, closes everything.
+    `workers` frames are worked on at once, each by one thread from end to end; None takes what
+    suits the engine. With `scale` the source delivers frames of the engine's size. Nothing is
+    dropped: files wait. Iterate over it once; leaving the loop early, or an exception, closes
+    everything.
 
     Raises:
         VideoError: the source cannot be opened, or has no frame.
@@ -83,22 +87,23 @@ def stream(
     with needs("video"):
         from edgeseg.video import open_source
 
-    own = engine if isinstance(engine, Engine) else Engine.open(engine)
+    own = engine if isinstance(engine, Engine) else Engine.open(engine, runtime=runtime)
     opened: Source | None = None
     try:
+        size = _scaled_size(own) if scale else None
         opened = (
-            open_source(source, pixel_format=own.manifest.frame_format, rate=rate)
+            open_source(source, pixel_format=own.manifest.frame_format, rate=rate, scale_to=size)
             if isinstance(source, str)
             else source
         )
-        running = own.at(opened.info.size, workers=workers or default_workers())
+        move = own.at if own is engine else own.moved_to
+        running = move(opened.info.size, workers=workers or own.default_workers())
     except BaseException:
         if opened is not None:
             opened.close()
-        raise
-    finally:
         if own is not engine:
             own.close()
+        raise
     wants_picture = bool(sinks) if draw is None else draw
     return Stream(running, opened, sinks, show or Show(), codec=codec, draw=wants_picture)
 
@@ -112,7 +117,9 @@ def run(
     show: Show | None = None,
     codec: str | None = None,
     rate: Fraction | None = None,
+    scale: bool = False,
     draw: bool | None = None,
+    runtime: RuntimeOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> RunSummary:
     """Stream `source` through `engine` into `sinks` to the end; what it took.
@@ -122,7 +129,16 @@ def run(
     ages: list[float] = []
     sums: dict[str, float] = {}
     frames = stream(
-        engine, source, sinks, workers=workers, show=show, codec=codec, rate=rate, draw=draw
+        engine,
+        source,
+        sinks,
+        workers=workers,
+        show=show,
+        codec=codec,
+        rate=rate,
+        scale=scale,
+        draw=draw,
+        runtime=runtime,
     )
     with frames:
         start = time.perf_counter()
@@ -247,30 +263,13 @@ class Stream:
         self._delivered += 1
 
     def _draws(self, show: Show) -> tuple[list[Draw], Size]:
-        """One drawing function for each slot, and the size of what they draw."""
-        with needs("video"):
-            from edgeseg.video.overlay import Overlay
-            from edgeseg.video.pixels import ToRgb
-
-        size = self.engine.frame_size
-        picture_size, draws = size, []
-        for _ in range(slot_count(self.engine.workers)):
-            overlay = Overlay(
-                size,
-                self.engine.labels,
-                visualize=show.visualize,
-                alpha=show.alpha,
-                legend=show.legend,
-            )
-            draws.append(self._draw_with(overlay, ToRgb(self.engine.manifest.frame_format, size)))
-            picture_size = overlay.picture_size
-        return draws, picture_size
-
-    def _draw_with(self, overlay: "Overlay", rgb: "ToRgb") -> Draw:
-        def draw(slot: Slot) -> Pixels:
-            return overlay.draw(rgb.view(slot.pixels), slot.labels, self._text)
-
-        return draw
+        return draws_of(
+            self.engine,
+            visualize=show.visualize,
+            alpha=show.alpha,
+            legend=show.legend,
+            text=lambda: self._text,
+        )
 
     def _close_sinks(self) -> None:
         while self._sinks:
@@ -278,8 +277,17 @@ class Stream:
 
 
 def default_workers() -> int:
-    """Two more than the cores that this process may use: while some wait, others work."""
-    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else 3
+    """How many frames are worked on at once on a CPU; `Engine.default_workers` knows of GPUs."""
+    return workers_on_a_cpu()
+
+
+def _scaled_size(engine: Engine) -> Size:
+    """The engine's own frame size, which the source is to deliver; says what that costs."""
+    log.warning(
+        "frames of another size are scaled to %s: the mIoU in the manifest does not apply to them",
+        engine.frame_size,
+    )
+    return engine.frame_size
 
 
 def _codec(uri: str, codec: str | None) -> str | None:

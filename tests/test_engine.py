@@ -1,6 +1,7 @@
 """An opened engine: what it refuses to open, what it refuses to run, and what it computes."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 import edgeseg
 from edgeseg.backends import openvino as openvino_backend
-from edgeseg.engine import Engine, aligned
+from edgeseg.backends.host_slots import aligned
+from edgeseg.engine import Engine
 from edgeseg.errors import EngineMismatch, MissingPackage, UsageError
-from edgeseg.manifest import FILE
-from edgeseg.types import Size
+from edgeseg.manifest import FILE, read_manifest
+from edgeseg.types import RuntimeOptions, Size, Slot
 from tests.engines import write_engine
 from tests.networks import SIZE, picture, tiny_core
 from tests.oracle import bilinear, labels_and_decided, run
@@ -333,6 +335,54 @@ def test_tensorrt_refuses_another_size_with_the_command(own: Path) -> None:
         with pytest.raises(EngineMismatch, match="built for 80x60 frames, not 150x90") as caught:
             opened.at(Size(90, 150))
     assert "--frame 150x90" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_an_engine_on_a_cpu_takes_no_options_of_a_gpu(built: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"--memory is for engines on a GPU, .* {name}") as caught:
+        Engine.open(built, backend_name=name, runtime=RuntimeOptions(memory="mapped"))
+    assert caught.value.exit_code == 2
+    with Engine.open(built, backend_name=name, runtime=RuntimeOptions()) as engine:
+        assert engine.memory_mode is None
+
+
+def test_an_engine_on_a_cpu_works_on_more_frames_than_there_are_cores(engine: Engine) -> None:
+    assert engine.default_workers() == len(os.sched_getaffinity(0)) + 2
+
+
+class OnAnotherDevice:
+    """A runner with slots of its own, which is done only when it is waited for."""
+
+    memory_mode = "copy"
+
+    def __init__(self) -> None:
+        self.inputs = self.outputs = {"frame": None}
+
+    def new_slot(self) -> Slot:
+        arrays = {
+            name: aligned((1, *FRAME, 3)[:dims]) for name, dims in (("frame", 4), ("labels", 3))
+        }
+        return Slot(
+            inputs=arrays, outputs=arrays, pixels=arrays["frame"][0], labels=arrays["labels"][0]
+        )
+
+    def launch(self, slot: Slot) -> None:
+        def wait() -> None:
+            slot.labels.fill(3)
+
+        slot.pending = wait
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_engine_waits_for_a_runner_that_only_begins(built: Path) -> None:
+    manifest = read_manifest(built)
+    engine = Engine(
+        built, manifest, OnAnotherDevice(), backend_name="other", workers=1, threads=None
+    )
+    assert np.all(engine(np.zeros((*FRAME, 3), np.uint8)) == 3)
+    assert (engine.memory_mode, engine.default_workers()) == ("copy", 3)
 
 
 def test_slots_are_aligned_and_apart(engine: Engine) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseg.backends.plans import packed, spec, unpacked
+from edgeseg.backends.plans import packed, refuse_gpu_options, spec, unpacked
 from edgeseg.tables import needs
-from edgeseg.types import CompileOptions, OnProgress, Precision, Slot
+from edgeseg.types import CompileOptions, OnProgress, Precision, RuntimeOptions, Slot
 
 PRECISIONS = frozenset(Precision)
 NEEDS: frozenset[str] = frozenset()
@@ -33,10 +33,16 @@ def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None
 
 
 def load(
-    plan: bytes, device: int = 0, *, workers: int = 1, threads: int | None = None
+    plan: bytes,
+    device: int = 0,
+    *,
+    workers: int = 1,
+    threads: int | None = None,
+    runtime: RuntimeOptions | None = None,
 ) -> "NullRunner":
     """A runner with those borders."""
     del device, workers, threads
+    refuse_gpu_options(runtime, "null")
     header, _ = unpacked(plan)
     return NullRunner(header)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from edgeseg.backends.plans import spec
+from edgeseg.backends.plans import refuse_gpu_options, spec
 from edgeseg.errors import BuildError, EngineMismatch
-from edgeseg.types import Array, CompileOptions, OnProgress, Precision, Slot
+from edgeseg.types import Array, CompileOptions, OnProgress, Precision, RuntimeOptions, Slot
 
 PRECISIONS = frozenset({Precision.FP32, Precision.INT8})
 NEEDS = frozenset({"unsigned"})
@@ -43,10 +43,16 @@ def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None
 
 
 def load(
-    plan: bytes, device: int = 0, *, workers: int = 1, threads: int | None = None
+    plan: bytes,
+    device: int = 0,
+    *,
+    workers: int = 1,
+    threads: int | None = None,
+    runtime: RuntimeOptions | None = None,
 ) -> "OnnxRuntimeRunner":
     """The runner of `plan`; its `workers` share `threads` threads (None: all cores)."""
     del device  # there is one CPU
+    refuse_gpu_options(runtime, "onnxruntime")
     total = threads or 0
     try:
         session = _session(plan, threads=1 if workers > 1 else total)

@@ -9,12 +9,12 @@ import numpy as np
 import openvino as ov
 from openvino import Core, Model, Tensor
 
-from edgeseg.backends.plans import packed, spec, unpacked
+from edgeseg.backends.plans import packed, refuse_gpu_options, spec, unpacked
 from edgeseg.backends.tail import LabelsFromLogits
 from edgeseg.device.info import machine
 from edgeseg.device.signals import handle_on_own_stack
 from edgeseg.errors import BuildError, EngineMismatch
-from edgeseg.types import CompileOptions, OnProgress, Precision, Size, Slot
+from edgeseg.types import CompileOptions, OnProgress, Precision, RuntimeOptions, Size, Slot
 
 PRECISIONS = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
 _FLAGS = frozenset(str(machine()["cpu_flags"]).split())
@@ -76,7 +76,12 @@ def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None
 
 
 def load(
-    plan: bytes, device: int = 0, *, workers: int = 1, threads: int | None = None
+    plan: bytes,
+    device: int = 0,
+    *,
+    workers: int = 1,
+    threads: int | None = None,
+    runtime: RuntimeOptions | None = None,
 ) -> "OpenVINORunner":
     """The runner of `plan` for `workers` frames at once, over `threads` threads (None: all cores).
 
@@ -84,6 +89,7 @@ def load(
         EngineMismatch: OpenVINO does not take the blob.
     """
     del device  # there is one CPU
+    refuse_gpu_options(runtime, "openvino")
     header, blob = unpacked(plan)
     core = Core()
     total = threads or int(core.get_property("CPU", "RANGE_FOR_STREAMS")[1])

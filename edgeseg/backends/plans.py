@@ -1,12 +1,16 @@
 """Plans that carry a line of JSON before their bytes: what the runner has to know to load them."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from edgeseg.errors import EngineMismatch
-from edgeseg.types import TensorSpec
+from edgeseg.errors import EngineMismatch, UsageError
+from edgeseg.types import RuntimeOptions, TensorSpec
+
+FLAGS = {"memory": "--memory", "sync": "--sync", "cuda_graph": "--no-cuda-graph"}
+"""How a user writes the fields of RuntimeOptions."""
 
 
 def packed(header: dict[str, Any], body: bytes) -> bytes:
@@ -22,14 +26,34 @@ def unpacked(plan: bytes) -> tuple[dict[str, Any], bytes]:
     """
     line, _, body = plan.partition(b"\n")
     try:
-        header: dict[str, Any] = json.loads(line)
-    except ValueError as error:
-        raise EngineMismatch(
-            "the plan is not one that edgeseg wrote", fix="build the engine again"
-        ) from error
+        header = json.loads(line)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise EngineMismatch("the plan is not one that edgeseg wrote", fix="build the engine again")
     return header, body
 
 
 def spec(name: str, shape: list[int]) -> TensorSpec:
     """A uint8 tensor, which is what every engine takes and gives."""
     return TensorSpec(name=name, shape=tuple(shape), dtype=np.dtype(np.uint8))
+
+
+def refuse_gpu_options(runtime: RuntimeOptions | None, backend: str) -> None:
+    """Refuse what `backend`, on a CPU, cannot heed; None and the defaults ask for nothing.
+
+    Raises:
+        UsageError: an option that only an engine on a GPU takes.
+    """
+    asked = [
+        option
+        for option, default in asdict(RuntimeOptions()).items()
+        if runtime is not None and getattr(runtime, option) != default
+    ]
+    if asked:
+        flags = " and ".join(FLAGS[option] for option in asked)
+        raise UsageError(
+            f"{flags} {'is' if len(asked) == 1 else 'are'} for engines on a GPU, and this one runs "
+            f"on {backend}",
+            fix="leave it out, or build the engine with --backend tensorrt",
+        )

@@ -1,0 +1,201 @@
+"""Engines with a TensorRT plan: the whole loop on a simulated GPU, and what an engine refuses."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeseg.backends import onnxruntime as reference
+from edgeseg.engine import Engine
+from edgeseg.errors import EngineMismatch, UsageError, VideoError
+from edgeseg.loop import FrameLoop
+from edgeseg.manifest import Plan
+from edgeseg.publish import seal
+from edgeseg.stream import stream
+from edgeseg.types import (
+    Buffer,
+    CompileOptions,
+    FrameTime,
+    Pixels,
+    RuntimeOptions,
+    Size,
+    VideoInfo,
+)
+from tests.device.gpu_parts import OFFSET
+from tests.engines import tiny_manifest
+from tests.networks import picture
+from tests.tensorrt.conftest import Installed
+from tests.tensorrt.small_graphs import FRAME, written
+
+pytestmark = pytest.mark.needs("onnx", "onnxruntime")
+
+FRAMES = 8
+
+
+class Pictures:
+    """A source that notes where it wrote; fails at frame `breaks_at`."""
+
+    def __init__(self, pictures: list[Pixels], *, breaks_at: int = -1) -> None:
+        self.info = VideoInfo(size=FRAME, fps=None, frames=len(pictures))
+        self.addresses: list[int] = []
+        self._pictures, self._breaks_at = pictures, breaks_at
+
+    def read_into(self, pixels: Buffer) -> FrameTime | None:
+        index = len(self.addresses)
+        if index == self._breaks_at:
+            raise VideoError("the cable was pulled", fix="plug it in")
+        if index == len(self._pictures):
+            return None
+        self.addresses.append(pixels.ctypes.data)
+        np.copyto(pixels, self._pictures[index])
+        return FrameTime(index, time.monotonic(), index / 25)
+
+    def close(self) -> None:
+        pass
+
+
+def boards() -> list[object]:
+    """Both packages on Orin, and a discrete GPU; what differs between versions is tested beside."""
+    discrete = {"integrated": False, "compute_capability": (9, 0)}
+    return [
+        pytest.param(("10.3.0", {"package": "pycuda"}), id="pycuda"),
+        pytest.param(("10.3.0", {"package": "cuda"}), id="cuda"),
+        pytest.param(("10.3.0", {"package": "cuda", "gpu": discrete}), id="discrete"),
+    ]
+
+
+on_one = pytest.mark.parametrize("trt", [("10.3.0", {})], indirect=True, ids=["10.3.0"])
+
+
+@pytest.fixture
+def folder(trt: Installed, tmp_path: Path) -> Path:
+    """A float engine with plans for TensorRT and ONNX Runtime."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    graph = written(folder, "float")
+    plans = {}
+    for name, module in (("tensorrt", trt.module), ("onnxruntime", reference)):
+        (folder / f"plan.{name}").write_bytes(module.compile(graph, CompileOptions()))
+        plans[name] = Plan(file=f"plan.{name}", fingerprint=module.fingerprint(), note=module.NOTE)
+    (folder / "recipe.toml").write_text('name = "tiny"\n')
+    seal(tiny_manifest(plans=plans), folder)
+    return folder
+
+
+def pictures() -> list[Pixels]:
+    return [picture(tuple(FRAME), seed) for seed in range(FRAMES)]
+
+
+def wanted(folder: Path) -> list[Pixels]:
+    with Engine.open(folder, backend_name="onnxruntime") as engine:
+        return [engine(image) for image in pictures()]
+
+
+def masks(engine: Engine, source: Pictures) -> list[Pixels]:
+    loop = FrameLoop(engine, source, None)
+    try:
+        return [result.labels.copy() for result in loop.results()]
+    finally:
+        loop.stop()
+
+
+@pytest.mark.parametrize("memory", ["mapped", "managed", "copy"])
+@pytest.mark.parametrize("trt", boards(), indirect=True)
+def test_the_loop_gives_the_masks_of_the_cpu_in_every_kind_of_memory(
+    trt: Installed, folder: Path, memory: str
+) -> None:
+    runtime = RuntimeOptions(memory=memory)  # type: ignore[arg-type]
+    engine = Engine.open(folder, backend_name="tensorrt", workers=3, runtime=runtime)
+    assert engine.memory_mode == memory
+    found = masks(engine, Pictures(pictures()))
+    engine.close()
+    np.testing.assert_array_equal(found, wanted(folder))
+    assert len(np.unique(found)) >= 3
+    assert trt.gpu is not None
+    copied = {"HtoD": 3 * FRAME.height * FRAME.width, "DtoH": FRAME.height * FRAME.width}
+    each = FRAMES if memory == "copy" else 0
+    assert sorted(trt.gpu.copies) == sorted([*copied.items()] * each)
+    assert trt.gpu.leaks() == []
+    assert trt.fake.faults == []
+
+
+@on_one
+def test_the_gpu_reads_where_the_source_wrote(trt: Installed, folder: Path) -> None:
+    source = Pictures(pictures())
+    with Engine.open(folder, backend_name="tensorrt", workers=3) as engine:
+        loop = FrameLoop(engine, source, None)
+        bound = {context.get_tensor_address("frame") for context in trt.fake.contexts}
+        assert sum(1 for _ in loop.results()) == FRAMES
+        loop.stop()
+    assert len(bound) == 5  # a slot for each worker, one for the consumer, and one to spare
+    assert {address + OFFSET for address in source.addresses} <= bound
+
+
+@on_one
+def test_a_source_that_breaks_leaves_nothing_on_the_gpu(trt: Installed, folder: Path) -> None:
+    with (
+        Engine.open(folder, backend_name="tensorrt", workers=3) as engine,
+        pytest.raises(VideoError, match="cable"),
+    ):
+        masks(engine, Pictures(pictures(), breaks_at=4))
+    assert trt.gpu is not None
+    assert trt.gpu.leaks() == []
+
+
+@on_one
+def test_an_engine_takes_the_best_plan_and_keeps_how_the_gpu_is_used(folder: Path) -> None:
+    runtime = RuntimeOptions(memory="copy", sync="spin", cuda_graph=False)
+    with Engine.open(folder, runtime=runtime) as engine:
+        assert (engine.backend_name, engine.memory_mode) == ("tensorrt", "copy")
+        assert engine.default_workers() == 3
+        image = pictures()[0]
+        with engine.at(FRAME, workers=2) as other:
+            assert other.memory_mode == "copy"
+            np.testing.assert_array_equal(other(image), engine(image))
+
+
+@on_one
+def test_another_size_is_refused_with_what_to_do(trt: Installed, folder: Path) -> None:
+    with Engine.open(folder) as engine, pytest.raises(EngineMismatch) as caught:
+        engine(picture((90, 150)))
+    assert caught.value.exit_code == 6
+    assert "--frame 150x90" in caught.value.fix
+    assert "--scale" in caught.value.fix
+    assert trt.gpu is not None
+    assert trt.gpu.leaks() == []
+
+
+@pytest.mark.needs("av", "cv2")
+@pytest.mark.parametrize("name", ["tensorrt", "onnxruntime"])
+@on_one
+def test_a_source_of_another_size_is_scaled_where_that_is_asked_for(
+    folder: Path, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(picture((90, 150))).save(tmp_path / "one.png")
+    with (
+        Engine.open(folder, backend_name=name) as engine,
+        stream(engine, str(tmp_path / "one.png"), scale=True) as frames,
+    ):
+        (found,) = [(result.pixels.copy(), result.labels.copy()) for result in frames]
+        np.testing.assert_array_equal(found[1], engine(found[0]))
+    assert found[0].shape == (*FRAME, 3)
+    assert [
+        "the mIoU in the manifest does not apply" in record.getMessage()
+        for record in caplog.records
+        if record.name == "edgeseg.stream"
+    ] == [True]
+
+
+@on_one
+def test_options_of_a_gpu_are_refused_for_a_plan_on_a_cpu(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--memory and --sync are for engines on a GPU"):
+        Engine.open(
+            folder,
+            backend_name="onnxruntime",
+            runtime=RuntimeOptions(memory="copy", sync="spin"),
+        )
+    with Engine.open(folder, backend_name="onnxruntime", runtime=RuntimeOptions()) as engine:
+        assert engine.memory_mode is None
+        assert engine.at(Size(*FRAME)).memory_mode is None
