@@ -77,6 +77,11 @@ RULES: dict[str, Rule] = {
         text="operators are those of TensorRT's parser (here {op})",
         cost="refused: no layer does it",
     ),
+    "operator-form": Rule(
+        severity="refused",
+        text="operators are used in a form that TensorRT has (here {what} of {op})",
+        cost="refused: no layer does that",
+    ),
     "foreign-operator": Rule(
         severity="refused",
         text="operators are those of the ONNX standard (here {op} of {domain})",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, helper
 
 from edgeseg.graph.lint_rules import Finding, finding, newest_opset, text_of
 from edgeseg.graph.lint_view import STANDARD, View, key
@@ -25,6 +25,20 @@ INTEGER = frozenset(
      "QGemm"}
 )  # fmt: skip
 """The other way to write INT8, which ONNX Runtime calls QOperator."""
+FORMS: dict[str, dict[str, frozenset[object]]] = {
+    "BatchNormalization": {"training_mode": frozenset({0})},
+    "Resize": {
+        "antialias": frozenset({0}),
+        "coordinate_transformation_mode": frozenset(
+            {b"align_corners", b"asymmetric", b"half_pixel", b"pytorch_half_pixel",
+             b"tf_half_pixel_for_nn"}
+        ),
+        "keep_aspect_ratio_policy": frozenset({b"stretch"}),
+    },
+    "ScatterND": {"reduction": frozenset({b"none"})},
+}  # fmt: skip
+"""The values of attributes that the importers of TensorRT 8.5 to 10.15 take, where not all."""
+POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 UINT8 = TensorProto.UINT8
 
@@ -64,8 +78,21 @@ def operators(view: View, node: NodeProto) -> Iterator[Finding]:
         yield finding("operator", key(node), op=node.op_type)
     elif node.op_type == "MaxPool" and len(node.output) > 1 and node.output[1]:
         yield finding("pool-indices", key(node))
+    elif what := _strange_form(node):
+        yield finding("operator-form", key(node), op=node.op_type, what=what)
     elif node.op_type == "Cast" and attribute(node, "to") == UINT8 and _is_read(view, node):
         yield finding("uint8-inside", key(node))
+
+
+def _strange_form(node: NodeProto) -> str:
+    """The attribute of `node` with a value that no layer has; empty where all are known."""
+    known = FORMS.get(node.op_type, {})
+    for item in node.attribute:
+        if item.name in known and helper.get_attribute_value(item) not in known[item.name]:
+            return str(item.name)
+        if item.name == "dilations" and node.op_type in POOLS and set(item.ints) - {1}:
+            return str(item.name)
+    return ""
 
 
 def _is_read(view: View, node: NodeProto) -> bool:

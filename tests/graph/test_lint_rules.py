@@ -66,6 +66,28 @@ def unpool(wrong: bool) -> ModelProto:
     return s.model(s.add("DepthToSpace", ["x"], "up", blocksize=2))
 
 
+def strange_resize(wrong: bool) -> ModelProto:
+    s = Sketch()
+    sizes = s.constant("sizes", np.array([1, CHANNELS, 16, 16]))
+    mode = "tf_crop_and_resize" if wrong else "pytorch_half_pixel"
+    region = s.constant("region", np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32))
+    inputs = ["x", region, "", sizes]
+    return s.model(s.add("Resize", inputs, "large", coordinate_transformation_mode=mode))
+
+
+def smoothed_resize(wrong: bool) -> ModelProto:
+    s = Sketch(opset=18)
+    scales = s.constant("scales", np.array([1, 1, 0.5, 0.5], np.float32))
+    out = s.add("Resize", ["x", "", scales], "small", mode="linear", antialias=int(wrong))
+    return s.model(out)
+
+
+def spread_pool(wrong: bool) -> ModelProto:
+    s = Sketch()
+    dilations = [1, 2] if wrong else [1, 1]
+    return s.model(s.add("MaxPool", ["x"], "pool", kernel_shape=[2, 2], dilations=dilations))
+
+
 def own_operator(wrong: bool) -> ModelProto:
     s = Sketch()
     return s.model(s.add("Relu", ["x"], "relu", domain="own" if wrong else ""))
@@ -267,6 +289,9 @@ CASES = [
     Case("opset", newer_opset, ["graph"]),
     Case("scale-fp16", fp16_scale, ["graph"], (10, 0)),
     Case("operator", unpool, ["up"]),
+    Case("operator-form", strange_resize, ["large"]),
+    Case("operator-form", smoothed_resize, ["small"], (10, 0)),
+    Case("operator-form", spread_pool, ["pool"]),
     Case("foreign-operator", own_operator, ["relu"]),
     Case("pool-indices", pool_indices, ["pool"]),
     Case("integer-operator", integer_conv, ["conv"]),
