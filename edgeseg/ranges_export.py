@@ -81,7 +81,8 @@ def export_ranges(
     folder = Path(engine)
     ranges = _ranges_in(folder)
     scales = _scales(folder, ranges)
-    text = write(scales, tensorrt_version) if write else None
+    steps = {name: item.scale for name, item in scales.items()}
+    text = write(steps, tensorrt_version) if write else None
     file = Path(out) if out is not None else None
     if file is not None and text is not None:
         write_whole(file, text.encode())
@@ -96,7 +97,12 @@ def export_ranges(
     )
 
 
-def tensorrt_cache(scales: Mapping[str, TensorScale], version: str | None) -> str:
+def scale_of(amax: float) -> float:
+    """The INT8 step of a tensor whose magnitude `amax` 127 stands for."""
+    return max(amax / LEVELS, SMALLEST_SCALE)
+
+
+def tensorrt_cache(scales: Mapping[str, float], version: str | None) -> str:
     """The calibration cache that TensorRT `version` reads: a header, then `tensor: hex`.
 
     The hex digits are those of the scale as a big-endian IEEE 754 float32.
@@ -107,8 +113,8 @@ def tensorrt_cache(scales: Mapping[str, TensorScale], version: str | None) -> st
             fix="--tensorrt-version X.Y.Z, which tensorrt.__version__ says on the board",
         )
     lines = [f"TRT-{version_number(version)}-EntropyCalibration2"]
-    for name, item in scales.items():
-        lines.append(f"{name}: {struct.pack('>f', item.scale).hex()}")
+    for name, scale in scales.items():
+        lines.append(f"{name}: {struct.pack('>f', scale).hex()}")
     return "\n".join(lines) + "\n"
 
 
@@ -139,7 +145,7 @@ def version_number(version: str) -> int:
     return major * (1000 if major < 10 else 10000) + minor * 100 + patch
 
 
-FORMATS: dict[str, Callable[[Mapping[str, TensorScale], str | None], str]] = {
+FORMATS: dict[str, Callable[[Mapping[str, float], str | None], str]] = {
     "tensorrt-cache": tensorrt_cache,
 }
 """Each makes the text of scales by tensor and a TensorRT version, if one was given."""
@@ -188,6 +194,6 @@ def _scale(name: str, item: Range, method: str) -> TensorScale:
         min=item.min,
         max=item.max,
         amax=item.amax,
-        scale=max(item.amax / LEVELS, SMALLEST_SCALE),
+        scale=scale_of(item.amax),
         method=item.method or method,
     )

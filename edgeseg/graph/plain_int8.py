@@ -1,0 +1,125 @@
+"""INT8 without Q/DQ nodes: how far each tensor of the float frame graph goes.
+
+A DLA takes no Q/DQ before TensorRT 11.4. It is given the network in float and a range for every
+tensor, and it rounds the weights itself. The ranges are those of the core's calibration; those of
+the head follow from bytes being 0 to 255, those of the tail from the logits.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from onnx import ModelProto, NodeProto
+
+from edgeseg.errors import BuildError
+from edgeseg.graph.nodes import constants, shapes
+from edgeseg.graph.tap import float_activations
+from edgeseg.types import Array
+
+ONE_SCALE = frozenset({"Concat", "MaxPool", "AveragePool"})
+"""A DLA runs these in INT8 only where all inputs and the output have the same range."""
+MOVING = frozenset(
+    {"Cast", "Identity", "Transpose", "Gather", "Slice", "Reshape", "Resize", "Concat"}
+)
+"""Of the head and the tail: what comes out lies between what goes in."""
+
+
+class Span(NamedTuple):
+    """The least and the greatest value that a tensor can have."""
+
+    low: float
+    high: float
+
+
+def frame_ranges(graph: ModelProto, calibrated: Mapping[str, float]) -> dict[str, float]:
+    """The magnitude that INT8 127 stands for, of every float activation of the frame `graph`.
+
+    `calibrated` has those of the core. Where a DLA wants one scale for several tensors, they share
+    the widest.
+
+    Raises:
+        BuildError: a tensor of head or tail whose range follows from nothing.
+    """
+    spans = _spans(graph, calibrated)
+    found: dict[str, float] = {}
+    for name in float_activations(graph):
+        if name not in calibrated and name not in spans:
+            raise BuildError(
+                f"no range is known for {name!r} in the frame graph",
+                fix="please report this network, or build it for the GPU, without --dla",
+            )
+        found[name] = calibrated.get(name, max(map(abs, spans.get(name, (0.0, 0.0)))))
+    return _with_one_scale(graph, found)
+
+
+def _spans(graph: ModelProto, calibrated: Mapping[str, float]) -> dict[str, Span]:
+    """The span of each tensor of the head and the tail, from the bytes of the frame on."""
+    values, known = constants(graph), shapes(graph)
+    spans = {value.name: Span(0.0, 255.0) for value in graph.graph.input}
+    spans |= {name: Span(-amax, amax) for name, amax in calibrated.items()}
+    for node in graph.graph.node:
+        output = node.output[0]
+        if output in spans:
+            continue
+        if node.op_type == "ArgMax":
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+            spans[output] = Span(0.0, max(known[node.input[0]][axis] - 1, 1))
+        elif node.op_type in MOVING:
+            inputs = [spans[name] for name in node.input if name in spans]
+            if inputs:
+                spans[output] = Span(min(s.low for s in inputs), max(s.high for s in inputs))
+        elif node.op_type in COMPUTED and node.input[0] in spans:
+            read = [values[name] for name in node.input[1:] if name in values]
+            if len(read) == len(node.input) - 1:
+                spans[output] = COMPUTED[node.op_type](spans[node.input[0]], read)
+    return spans
+
+
+def _multiplied(span: Span, read: list[Array]) -> Span:
+    return _around(span.low * read[0], span.high * read[0])
+
+
+def _added(span: Span, read: list[Array]) -> Span:
+    return _around(span.low + read[0], span.high + read[0])
+
+
+def _clipped(span: Span, read: list[Array]) -> Span:
+    low, high = (float(value) for value in read)
+    return Span(min(max(span.low, low), high), min(max(span.high, low), high))
+
+
+def _convolved(span: Span, read: list[Array]) -> Span:
+    weight, bias = read[0], read[1] if len(read) > 1 else np.zeros(len(read[0]), np.float32)
+    axes = tuple(range(1, weight.ndim))
+    least = np.minimum(weight * span.low, weight * span.high).sum(axes) + bias
+    most = np.maximum(weight * span.low, weight * span.high).sum(axes) + bias
+    return _around(least, most)
+
+
+def _around(*ends: Array) -> Span:
+    return Span(min(float(end.min()) for end in ends), max(float(end.max()) for end in ends))
+
+
+Rule: TypeAlias = Callable[[Span, list[Array]], Span]
+COMPUTED: dict[str, Rule] = {
+    "Mul": _multiplied,
+    "Add": _added,
+    "Clip": _clipped,
+    "Conv": _convolved,
+}
+"""Of the head: the span of the output from that of the first input and the constants."""
+
+
+def _with_one_scale(graph: ModelProto, ranges: Mapping[str, float]) -> dict[str, float]:
+    """`ranges`, where the tensors of each node of `ONE_SCALE` have the widest among them."""
+    result = dict(ranges)
+    nodes: list[NodeProto] = [node for node in graph.graph.node if node.op_type in ONE_SCALE]
+    changed = True
+    while changed:  # one may feed another
+        changed = False
+        for node in nodes:
+            names = [name for name in (*node.input, *node.output) if name in result]
+            widest = max((result[name] for name in names), default=0.0)
+            changed = changed or any(result[name] != widest for name in names)
+            result.update(dict.fromkeys(names, widest))
+    return result
