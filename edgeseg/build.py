@@ -7,28 +7,29 @@ from typing import Any
 
 from edgeseg.backends import backend, preferred
 from edgeseg.budget import searched, within_budget
-from edgeseg.engine import Engine, compiled
+from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
-from edgeseg.files import write_whole
 from edgeseg.gate import (
     Verification,
     check_conversion,
-    keep_pictures,
     misses,
     refuse,
+    verification_data,
     verified,
-    verified_from_folder,
     with_classes_that_fit,
 )
 from edgeseg.graphs import Parts, patterns_as_layers, write_graphs
-from edgeseg.manifest import Manifest, Plan, check_files, read_manifest
+from edgeseg.kept_pictures import keep_pictures, verified_from_folder
+from edgeseg.lock import building
+from edgeseg.manifest import Manifest, check_files, read_manifest
 from edgeseg.networks import weights_from_text
 from edgeseg.options import Options
 from edgeseg.origin import cores_for, recipe_for
+from edgeseg.plan import compiled_plan, refuse_options
 from edgeseg.publish import refuse_foreign, seal, staged
 from edgeseg.quantization import quantizer_for
 from edgeseg.quantizer import Quantizer
-from edgeseg.recipe import Recipe, write_recipe
+from edgeseg.recipe import PlanOptions, Recipe, read_recipe, write_recipe
 from edgeseg.types import OnProgress, PixelFormat, Precision, Size
 
 ENGINES = Path("engines")
@@ -53,6 +54,7 @@ def build(
     frame: Size | None = None,
     frame_format: PixelFormat | str | None = None,
     backend: str | None = None,
+    plan: PlanOptions | None = None,
     max_drop: float | None = None,
     max_class_drop: float | None = None,
     min_agreement: float | None = None,
@@ -75,7 +77,8 @@ def build(
     of a zoo network's function; with `scales` and `flip` the network runs several times over each
     picture, inside the graph.
 
-    For an engine folder only `backend` counts: it gets the plan that it lacks. With `until_graph`
+    For an engine folder only `backend` and `plan` count: it gets the plan that it lacks. `plan`
+    says how TensorRT compiles; a CPU takes none of it. With `until_graph`
     nothing is compiled; the engine that comes back then has no plan and cannot be launched.
 
     Raises:
@@ -98,6 +101,7 @@ def build(
         frame=frame,
         frame_format=PixelFormat(frame_format) if frame_format else None,
         backend=backend,
+        plan=plan,
         max_drop=max_drop,
         max_class_drop=max_class_drop,
         min_agreement=min_agreement,
@@ -114,12 +118,12 @@ def build(
     )
     folder = Path(source)
     if folder.is_dir():
-        if set(options.given()) - {"backend"} or out is not None or until_graph:
+        if set(options.given()) - {"backend", "plan"} or out is not None or until_graph:
             raise UsageError(
-                f"{folder} is an engine folder: it takes --backend alone",
+                f"{folder} is an engine folder: it takes --backend and how to compile, no more",
                 fix=f"to change more, build from {folder / 'recipe.toml'}",
             )
-        return build_plan(folder, backend or "auto", on_progress=on_progress)
+        return build_plan(folder, backend or "auto", plan=plan, on_progress=on_progress)
     recipe = recipe_for(str(source), options)
     masks_wanted = options.wants_masks()
     will_do = min_agreement is not None and not masks_wanted
@@ -140,17 +144,30 @@ def build_recipe(
     name = preferred() if recipe.backend == "auto" else recipe.backend
     if not until_graph:
         _refuse_precision(name, recipe.precision)
+        refuse_options(name, recipe.tensorrt)
+    wanted = f"{Path.cwd()} {name} {until_graph} {recipe.model_dump_json()}"
+    with building(out, wanted) as turn:
+        if not turn.done:
+            _make(recipe, out, name, until_graph=until_graph, on_progress=on_progress)
+    return Engine.open(out, backend_name=name) if not until_graph else Engine.without_plan(out)
+
+
+def _make(
+    recipe: Recipe, out: Path, name: str, *, until_graph: bool, on_progress: OnProgress | None
+) -> None:
+    """Build and publish, in a folder that no other build has at the same time."""
     parts = _parts(recipe, on_progress)
     with staged(out) as stage:
         if until_graph:
             parts = within_budget(parts, on_progress)
             manifest = write_graphs(parts, stage, typed=True, on_progress=on_progress)
-            keep_pictures(recipe, parts.core, manifest, stage)
+            chosen = None if recipe.random_weights else verification_data(recipe)
+            if chosen is not None:
+                keep_pictures(chosen[0], parts.core, manifest, stage)
         else:
             parts, manifest = _passed(parts, stage, name, on_progress)
         write_recipe(parts.recipe, stage / "recipe.toml")
         seal(manifest, stage)
-    return Engine.open(out, backend_name=name) if not until_graph else Engine.without_plan(out)
 
 
 def _parts(recipe: Recipe, on_progress: OnProgress | None) -> Parts:
@@ -210,7 +227,7 @@ def _attempt(
         old.unlink()
     typed = name == "tensorrt"
     manifest = write_graphs(parts, stage, typed=typed, on_progress=on_progress)
-    plan = _compiled_plan(stage, manifest, name, on_progress)
+    plan = compiled_plan(stage, manifest, name, parts.recipe.tensorrt, on_progress)
     manifest = seal(manifest.model_copy(update={"plans": {name: plan}}), stage)
     done = verified(parts.recipe, parts.core, stage, name, on_progress)
     if done is not None:
@@ -218,26 +235,44 @@ def _attempt(
     return manifest.model_copy(update={"plans": {name: plan}}), done
 
 
-def build_plan(folder: Path, name: str, *, on_progress: OnProgress | None = None) -> Engine:
+def build_plan(
+    folder: Path,
+    name: str,
+    *,
+    plan: PlanOptions | None = None,
+    on_progress: OnProgress | None = None,
+) -> Engine:
     """Add the plan of backend `name` to an engine folder, verified on its own pictures.
+
+    It is compiled as `plan` says; None is what the folder's recipe says.
 
     Raises:
         AccuracyGateFailed: the plan's labels agree with the folder's float labels too little.
     """
+    name = preferred() if name == "auto" else name
+    _refuse_precision(name, read_manifest(folder).precision)
+    options = plan or _recipe_options(folder, name)
+    refuse_options(name, options)
+    with building(folder, f"plan {name} {options.model_dump_json()}") as turn:
+        if not turn.done:
+            _add_plan(folder, name, options, on_progress)
+    return Engine.open(folder, backend_name=name)
+
+
+def _add_plan(
+    folder: Path, name: str, options: PlanOptions, on_progress: OnProgress | None
+) -> None:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    name = preferred() if name == "auto" else name
-    _refuse_precision(name, manifest.precision)
     with staged(folder) as stage:
         shutil.copytree(folder, stage, dirs_exist_ok=True)
         shutil.rmtree(stage / "cache", ignore_errors=True)
-        plan = _compiled_plan(stage, manifest, name, on_progress)
-        plans = {**manifest.plans, name: plan}
+        made = compiled_plan(stage, manifest, name, options, on_progress)
+        plans = {**manifest.plans, name: made}
         sealed = seal(manifest.model_copy(update={"plans": plans}), stage)
         with Engine.open(stage, backend_name=name) as engine:
-            plan = plan.model_copy(update={"measured": verified_from_folder(engine, stage)})
-        seal(sealed.model_copy(update={"plans": {**plans, name: plan}}), stage)
-    return Engine.open(folder, backend_name=name)
+            made = made.model_copy(update={"measured": verified_from_folder(engine, stage)})
+        seal(sealed.model_copy(update={"plans": {**plans, name: made}}), stage)
 
 
 def _refuse_precision(name: str, precision: Precision) -> None:
@@ -248,13 +283,9 @@ def _refuse_precision(name: str, precision: Precision) -> None:
         )
 
 
-def _compiled_plan(
-    stage: Path, manifest: Manifest, name: str, on_progress: OnProgress | None
-) -> Plan:
-    module = backend(name)
-    if on_progress:
-        on_progress(f"compile for {name}", 0, None)
-    graph = (stage / "graph.onnx").read_bytes()
-    file = f"plan.{name}"
-    write_whole(stage / file, compiled(module, graph, manifest.precision))
-    return Plan(file=file, fingerprint=module.fingerprint(), note=module.NOTE)
+def _recipe_options(folder: Path, name: str) -> PlanOptions:
+    """What the folder's recipe says about TensorRT, which no other backend is told."""
+    recipe = folder / "recipe.toml"
+    if name != "tensorrt" or not recipe.is_file():
+        return PlanOptions()
+    return read_recipe(recipe).tensorrt

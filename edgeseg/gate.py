@@ -14,17 +14,15 @@ from edgeseg.calibration_data import open_pictures
 from edgeseg.datasets import Subset, Unmasked, readable
 from edgeseg.engine import Engine
 from edgeseg.errors import AccuracyGateFailed, BuildError, UsageError
-from edgeseg.manifest import Manifest, Measured, read_manifest
+from edgeseg.kept_pictures import ONE_SIZE, Keeper, resized_to
+from edgeseg.manifest import Measured
 from edgeseg.recipe import Gate, Recipe
 from edgeseg.tables import needs
-from edgeseg.types import Dataset, OnProgress, Pixels, Precision, Size
+from edgeseg.types import Dataset, OnProgress, Precision, Size
 from edgeseg.verify import Comparison, compare, float_reference, measured, scoring_for
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-VERIFY_FRAMES = 8
-"""Pictures that the folder keeps, so that a board without the data set can verify a plan."""
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +54,12 @@ def verified(
         log.log(level, "nothing was verified: no pictures were named with --val")
         return None
     data, held_out = chosen
-    _check_scores(stage, data)
     with Engine.open(stage, backend_name=name) as engine:
-        if engine.frame_size != Size(*data.frame(0).image.shape[:2]):
+        if name in ONE_SIZE:
+            data = resized_to(engine.frame_size, data)
+        elif engine.frame_size != Size(*data.frame(0).image.shape[:2]):
             log.info("verifying at the pictures' own size, not at %s", engine.frame_size)
-        keeper = _Keeper(len(data))
+        keeper = Keeper(len(data))
         result = compare(
             engine,
             float_reference(core, engine.manifest),
@@ -71,24 +70,8 @@ def verified(
             on_frame=keeper.see,
         )
     shutil.rmtree(stage / "cache", ignore_errors=True)
-    keeper.write(stage / "verify.npz")
+    keeper.write(stage)
     return Verification(measured(result, data.name, held_out=held_out), result)
-
-
-def _check_scores(stage: Path, data: Dataset) -> None:
-    """Look for NaN and infinities in the scores of the graph itself: a plan gives labels alone."""
-    with needs("graph"):
-        from edgeseg.graph.cut import core_of
-        from edgeseg.graph.load import load_model
-    labels_of = float_reference(core_of(load_model(stage / "graph.onnx")), read_manifest(stage))
-    for _, frame in readable(_few(data), []):
-        labels_of(frame.image)
-
-
-def _few(data: Dataset) -> Subset:
-    """VERIFY_FRAMES pictures, spread over all."""
-    count = min(VERIFY_FRAMES, len(data))
-    return Subset(data, [index * len(data) // count for index in range(count)])
 
 
 def misses(gate: Gate, result: Comparison, *, upper: bool = False) -> list[str]:
@@ -125,21 +108,6 @@ def refuse(done: Verification, missed: list[str], path: Sequence[str]) -> NoRetu
         fix="calibrate on more or other pictures, keep layers in float with --keep-fp16 "
         "PATTERN, or allow more",
     )
-
-
-def keep_pictures(recipe: Recipe, core: "ModelProto", manifest: Manifest, stage: Path) -> None:
-    """Write a few pictures with their float labels, for whoever compiles the graph later."""
-    chosen = None if recipe.random_weights else verification_data(recipe)
-    if chosen is None:
-        return
-    data, _ = chosen
-    few = _few(data)
-    keeper = _Keeper(len(few))
-    reference = float_reference(core, manifest)
-    for _, frame in readable(few, []):
-        labels = reference(frame.image)
-        keeper.see(frame.image, labels, labels, frame.mask)
-    keeper.write(stage / "verify.npz")
 
 
 def with_classes_that_fit(recipe: Recipe, *, masks_wanted: bool, agreement_will_do: bool) -> Recipe:
@@ -195,67 +163,6 @@ def _chosen_pictures(recipe: Recipe) -> tuple[Dataset, bool] | None:
     seen = set(calibration_data(recipe).frame_names())
     unseen = [i for i, name in enumerate(whole.frame_names()) if name not in seen]
     return Subset(whole, indices=unseen or range(len(whole))), bool(unseen)
-
-
-def verified_from_folder(engine: Engine, folder: Path) -> Measured | None:
-    """What the engine keeps of the float labels that the folder brought along."""
-    path = folder / "verify.npz"
-    if not path.is_file():
-        log.warning("%s brings no pictures to verify with", folder)
-        return None
-    with np.load(path) as held:
-        images, expected = held["images"], held["float_labels"]
-    result = Comparison(names=engine.labels.names)
-    for index, (image, labels) in enumerate(zip(images, expected, strict=True)):
-        result.frame_names.append(f"verify-{index}")
-        result.agreement.append(float(100 * (engine(image) == labels).mean()))
-    found = measured(result, "verify.npz", held_out=True)
-    # INT8 kernels round differently from backend to backend.
-    least = min(Gate().min_agreement, _agreement_of_graph(folder, images, expected)) - 1.5
-    if found.agreement < least and engine.backend_name != "null":
-        raise AccuracyGateFailed(
-            f"the {engine.backend_name} plan agrees with the float labels on only "
-            f"{found.agreement:.2f} % of the pixels; nothing was published",
-            fix="build again from the recipe, with the data set at hand",
-        )
-    return found
-
-
-def _agreement_of_graph(folder: Path, images: Pixels, expected: Pixels) -> float:
-    """What the graph itself, in exact arithmetic, keeps of the float labels, in percent."""
-    with needs("graph"):
-        from edgeseg.graph.cut import core_of
-        from edgeseg.graph.load import load_model
-    labels_of = float_reference(core_of(load_model(folder / "graph.onnx")), read_manifest(folder))
-    pairs = zip(images, expected, strict=True)
-    return float(100 * np.mean([labels_of(image) == labels for image, labels in pairs]))
-
-
-class _Keeper:
-    """Keeps a few pictures with their float labels and masks, spread over all."""
-
-    def __init__(self, total: int) -> None:
-        self._wanted = {index * total // VERIFY_FRAMES for index in range(VERIFY_FRAMES)}
-        self._seen = 0
-        self._kept: list[tuple[Pixels, Pixels, Pixels | None]] = []
-
-    def see(self, image: Pixels, expected: Pixels, found: Pixels, mask: Pixels | None) -> None:
-        """Keep this picture if it is one of the chosen, and of the first one's size."""
-        del found
-        if self._seen in self._wanted and (not self._kept or self._kept[0][0].shape == image.shape):
-            self._kept.append((image, expected.copy(), mask))
-        self._seen += 1
-
-    def write(self, path: Path) -> None:
-        """Write them as `images`, `float_labels` and, where there are masks, `truth`."""
-        arrays = {
-            "images": np.stack([image for image, _, _ in self._kept]),
-            "float_labels": np.stack([expected for _, expected, _ in self._kept]),
-        }
-        masks = [mask for _, _, mask in self._kept if mask is not None]
-        if len(masks) == len(self._kept):
-            arrays["truth"] = np.stack(masks)
-        np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def check_conversion(recipe: Recipe, core: "ModelProto") -> None:

@@ -43,6 +43,8 @@ class Plan(Document):
     file: str
     fingerprint: dict[str, str]
     note: str
+    options: dict[str, str] = Field(default_factory=dict)
+    """What it was compiled with, where that was said."""
     measured: Measured | None = None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg.errors import UsageError
-from edgeseg.recipe import Calibration, Gate, Quantization
+from edgeseg.recipe import Calibration, Gate, PlanOptions, Quantization
 from edgeseg.tables import known
 from edgeseg.types import PixelFormat, Precision, Size
 
@@ -35,6 +35,7 @@ class Options:
     frame: Size | None = None
     frame_format: PixelFormat | None = None
     backend: str | None = None
+    plan: PlanOptions | None = None
     max_drop: float | None = None
     max_class_drop: float | None = None
     min_agreement: float | None = None

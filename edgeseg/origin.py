@@ -19,6 +19,7 @@ from edgeseg.recipe import (
     Calibration,
     Description,
     Gate,
+    PlanOptions,
     Recipe,
     read_recipe,
 )
@@ -63,6 +64,7 @@ def recipe_for(source: str, options: Options) -> Recipe:
         calibration=calibration,
         quantization=quantization_of(options, precision),
         gate=gate,
+        tensorrt=options.plan or PlanOptions(),
     )
 
 
@@ -193,9 +195,11 @@ def _adjusted(recipe: Recipe, options: Options) -> Recipe:
         changes["frame"] = str(options.frame)
     if options.frame_format is not None:
         changes["frame_format"] = options.frame_format
+    if options.plan is not None:
+        changes["tensorrt"] = options.plan
     if limits := options.limits():
         changes["gate"] = recipe.gate.model_copy(update=limits)
-    refused = set(options.given()) - {"backend", "frame", "frame_format", *LIMITS}
+    refused = set(options.given()) - {"backend", "plan", "frame", "frame_format", *LIMITS}
     if refused:
         raise UsageError(
             f"the recipe says already what {', '.join(sorted(refused))} is",

@@ -94,6 +94,31 @@ class Gate(Document):
     """In percent of the pixels, where there are none."""
 
 
+class PlanOptions(Document):
+    """How TensorRT compiles the graph; a CPU takes none of it."""
+
+    workspace_mib: int | None = Field(default=None, ge=16)
+    """Scratch memory that a kernel may use; None is what the board can spare."""
+    optimization_level: int | None = Field(default=None, ge=0, le=5)
+    """How long kernels are chosen among; None is TensorRT's own default."""
+    version_compatible: bool = False
+    """Whether later versions of TensorRT are to load the plan too."""
+    timing_cache: bool = True
+    """Whether the kernels measured are remembered in engines/.cache."""
+    cameras: int = Field(default=1, ge=1, le=64)
+    """The most frames that one launch takes, one of each camera."""
+    dla: int | None = Field(default=None, ge=0)
+    """The DLA core that layers go to; None is the GPU alone."""
+    gpu_fallback: bool = False
+    """Whether what the DLA cannot run goes to the GPU."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PlanOptions":
+        if self.gpu_fallback and self.dla is None:
+            raise ValueError("gpu_fallback is for layers that a DLA cannot run: give dla too")
+        return self
+
+
 class Recipe(Document):
     """What to build."""
 
@@ -123,6 +148,7 @@ class Recipe(Document):
     calibration: Calibration | None = None
     quantization: Quantization = Quantization()
     gate: Gate = Gate()
+    tensorrt: PlanOptions = PlanOptions()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -3,8 +3,10 @@
 import functools
 import importlib
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Annotated
@@ -33,6 +35,8 @@ VERBS = (
 """Each is the function `command` of the module VERB_verb in this folder."""
 
 INTERRUPTED, TERMINATED, BUG = 130, 143, 1
+UNSTOPPABLE = "tensorrt-build"
+"""The name of a thread that is inside TensorRT for as long as a build takes."""
 
 
 class _Terminated(BaseException):
@@ -42,7 +46,11 @@ class _Terminated(BaseException):
 def main() -> None:
     """Run the command line; it ends the process with the exit code of its outcome."""
     signal.signal(signal.SIGTERM, _terminated)
-    _app()()
+    try:
+        _app()()
+    except SystemExit as ended:
+        _leave_at_once(ended.code)
+        raise
 
 
 def _app() -> typer.Typer:
@@ -52,6 +60,17 @@ def _app() -> typer.Typer:
         module = importlib.import_module(f"edgeseg.cli.{verb}_verb")
         app.command(verb)(_guarded(module.command))
     return app
+
+
+def _leave_at_once(code: object) -> None:
+    """End the process here where a build of TensorRT cannot be stopped.
+
+    Python's own end would take memory away from the native code of that thread.
+    """
+    if any(thread.name == UNSTOPPABLE for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else BUG)
 
 
 def _options(

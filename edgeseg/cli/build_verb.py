@@ -5,6 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeseg.cli.gpu_options import (
+    Cameras,
+    Compatible,
+    Dla,
+    Fallback,
+    Level,
+    TimingCache,
+    Workspace,
+    plan_from,
+)
 from edgeseg.cli.show import Json, Map, Root, points, print_json, print_table, progress
 from edgeseg.cli.zoo_options import (
     Flip,
@@ -45,6 +55,13 @@ def command(
     frame: Annotated[str | None, typer.Option(help="Camera frame.", metavar="WxH")] = None,
     frame_format: Annotated[PixelFormat | None, typer.Option(help="Bytes of a frame.")] = None,
     backend: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime ...")] = None,
+    workspace: Workspace = None,
+    optimization_level: Level = None,
+    version_compatible: Compatible = False,
+    timing_cache: TimingCache = True,
+    cameras: Cameras = None,
+    dla: Dla = None,
+    gpu_fallback: Fallback = False,
     max_drop: Annotated[float | None, typer.Option(help="Allowed loss in mIoU points.")] = None,
     max_class_drop: Annotated[
         float | None, typer.Option(help="Allowed loss of any class, in points of IoU.")
@@ -105,6 +122,15 @@ def command(
             frame=size_from_text(frame) if frame else None,
             frame_format=frame_format,
             backend=backend,
+            plan=plan_from(
+                workspace=workspace,
+                level=optimization_level,
+                compatible=version_compatible,
+                timing_cache=timing_cache,
+                cameras=cameras,
+                dla=dla,
+                fallback=gpu_fallback,
+            ),
             max_drop=max_drop,
             max_class_drop=max_class_drop,
             min_agreement=min_agreement,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from edgeseg.cli.gpu_options import Memory, Sync, runtime_from
 from edgeseg.cli.show import Json, print_json, print_table, progress
 from edgeseg.errors import UsageError
 
@@ -24,6 +25,11 @@ def command(
     workers: Annotated[int | None, typer.Option(min=1, help="Frames at once.")] = None,
     codec: Annotated[str | None, typer.Option(help="Of a written video: libx264, mpeg4.")] = None,
     rate: Annotated[str | None, typer.Option(help="Frames per second of a folder.")] = None,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Let the decoder resize to the engine's frame.")
+    ] = False,
+    memory: Memory = None,
+    sync: Sync = None,
     as_json: Json = False,
 ) -> None:
     """Run an engine on a video, a folder or the synthetic street, into any number of sinks."""
@@ -39,6 +45,8 @@ def command(
             show=Show(visualize=visualize, alpha=alpha, legend=legend),
             codec=codec,
             rate=_fraction(rate),
+            scale=scale,
+            runtime=runtime_from(memory, sync),
             on_progress=report,
         )
     age = summarise(done.age_ms)
