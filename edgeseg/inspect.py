@@ -1,12 +1,15 @@
 """Look into an engine folder or an ONNX file: what it is, what it computes in, what it costs."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseg.backends import why_not
+from edgeseg.compare_plans import PlanComparison, compare_plans
 from edgeseg.engine import GRAPH
-from edgeseg.errors import EngineMismatch
+from edgeseg.errors import EngineMismatch, UsageError
+from edgeseg.inspect_layers import LayerTable, layer_table
 from edgeseg.manifest import Manifest, check_files, check_fingerprint, read_manifest
 from edgeseg.tables import needs
 
@@ -36,22 +39,53 @@ class Inspection:
     usable: dict[str, str]
     """For each plan: "yes", or why not."""
     graph: GraphReport
+    plan: LayerTable | None = None
+    """The layers of one plan, where they were asked for."""
+    comparison: PlanComparison | None = None
+    """Of one plan with others, where that was asked for."""
 
 
-def inspect(path: str | Path) -> Inspection:
+def inspect(
+    path: str | Path,
+    *,
+    layers: bool = False,
+    compare: Sequence[str] = (),
+    backend: str | None = None,
+) -> Inspection:
     """What the engine folder or the ONNX file at `path` holds.
 
+    Of an engine also the `layers` of its plan, and how many pixels that plan labels as the plans
+    `compare` do (`onnxruntime` is the graph itself); `backend` says which plan, None the best here.
+
     Raises:
+        UsageError: layers or plans of an ONNX file, or of a backend that has none.
         InputFileError: unreadable.
-        EngineMismatch: an engine folder that was altered.
+        EngineMismatch: an engine folder that was altered, or a plan that does not fit this machine.
+        MissingPackage: to compare plans, Polygraphy is not installed.
     """
     path = Path(path)
+    if backend is not None and not layers and not compare:
+        raise UsageError(
+            f"--backend {backend} chooses a plan, and nothing of a plan was asked for",
+            fix="add --layers, or --compare onnxruntime",
+        )
     if path.suffix == ".onnx":
+        if layers or compare:
+            raise UsageError(
+                f"{path.name} is a graph: layers are those of a plan",
+                fix="build an engine of it, and inspect that folder",
+            )
         return Inspection(manifest=None, usable={}, graph=graph_report(path))
     manifest = read_manifest(path)
     check_files(path, manifest)
-    usable = {name: _usable(path, name) for name in manifest.plans}
-    return Inspection(manifest=manifest, usable=usable, graph=graph_report(path / GRAPH))
+    name = backend or "auto"
+    return Inspection(
+        manifest=manifest,
+        usable={plan: _usable(path, plan) for plan in manifest.plans},
+        graph=graph_report(path / GRAPH),
+        plan=layer_table(path, name) if layers else None,
+        comparison=compare_plans(path, compare, backend_name=name) if compare else None,
+    )
 
 
 def graph_report(path: Path) -> GraphReport:

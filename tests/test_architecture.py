@@ -36,7 +36,7 @@ ISLANDS = {
     "onnxruntime": ("backends/onnxruntime",),
     "openvino": ("backends/openvino",),
     "tensorrt": ("backends/tensorrt",),
-    "polygraphy": ("backends/tensorrt",),
+    "polygraphy": ("backends/peers",),
     "cv2": ("video/", "datasets/", "scene", "backends/"),
     "PIL": ("video/", "datasets/"),
     "av": ("video/",),

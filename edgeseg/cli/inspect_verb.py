@@ -5,40 +5,38 @@ from typing import Annotated
 
 import typer
 
-from edgeseg.cli.show import Json, print_json, print_table
+from edgeseg.cli.show import Json, print_json
 
 
 def command(
     path: Annotated[Path, typer.Argument(help="An engine folder or an ONNX file.")],
+    layers: Annotated[
+        bool, typer.Option("--layers", help="List the layers of the plan and their precision.")
+    ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BACKEND[,...]",
+            help="Compare the plan's labels with these plans'; onnxruntime is the graph itself.",
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Which plan; the best one here unless told."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Look into an engine folder or an ONNX file."""
+    from edgeseg.cli.inspect_report import print_comparison, print_graph, print_layers
     from edgeseg.inspect import inspect
 
-    found = inspect(path)
+    others = [name.strip() for name in (compare or "").split(",") if name.strip()]
+    found = inspect(path, layers=layers, compare=others, backend=backend)
     if as_json:
         print_json(found)
         return
-    graph, manifest = found.graph, found.manifest
-    if manifest:
-        rows = [
-            ("network", f"{manifest.network}, {manifest.parameters / 1e6:.2f} M parameters"),
-            ("precision", manifest.precision.value),
-            ("network input", manifest.size),
-            ("frames", f"{manifest.frame} {manifest.frame_format.value}, fit {manifest.fit}"),
-            ("classes", ", ".join(manifest.labels)),
-            ("quantisation", (manifest.quantization or "none")[:16]),
-        ]
-        rows += [(f"plan {name}", usable) for name, usable in found.usable.items()]
-        print_table(str(path), ("", ""), rows)
-    rows = [
-        ("opset", str(graph.opset)),
-        *((f"input {name}", what) for name, what in graph.inputs.items()),
-        *((f"output {name}", what) for name, what in graph.outputs.items()),
-        ("operators", ", ".join(f"{count} {op}" for op, count in graph.operators.items())),
-    ]
-    if graph.macs:
-        share = 100 * (graph.macs_int8 or 0) / graph.macs
-        rows.append(("MACs", f"{graph.macs / 1e9:.2f} G, {share:.1f} % of them INT8"))
-    rows += [("breaks a rule of TensorRT", finding) for finding in graph.findings[:20]]
-    print_table(graph.file, ("", ""), rows)
+    print_graph(path, found)
+    if found.plan is not None:
+        print_layers(found.plan)
+    if found.comparison is not None:
+        print_comparison(found.comparison)
