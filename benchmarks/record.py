@@ -18,7 +18,7 @@ from edgeseg.metrics.load import ForeignLoad
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = (
     "numpy", "onnx", "onnxruntime", "openvino", "av", "opencv-python", "opencv-python-headless",
-    "torch",
+    "torch", "tensorrt", "pycuda", "cuda-bindings",
 )  # fmt: skip
 
 

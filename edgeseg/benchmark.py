@@ -1,20 +1,23 @@
 """Latency of the network alone and of the whole loop, with the machine and its foreign load."""
 
-import time
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeseg.backends.chosen import chosen
+from edgeseg.device.board import BoardState, board_state
 from edgeseg.device.info import machine
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
+from edgeseg.latencies import ON_GPU, Latencies, on_gpu, time_frame, warm_slot
+from edgeseg.manifest import read_manifest
+from edgeseg.metrics.energy import During, Watch
 from edgeseg.metrics.latency import LatencySummary, summarise
 from edgeseg.metrics.load import ForeignLoad, resident_mib
-from edgeseg.stream import Show, default_workers, run
+from edgeseg.stream import RunSummary, Show, run
 from edgeseg.tables import needs
-from edgeseg.types import OnProgress, Slot
-
-WARMUP = 5
+from edgeseg.types import OnProgress, RuntimeOptions
 
 # DeepLab v1 (Chen et al., arXiv:1412.7062), section 3.2: the network whose fc6 is cut to 4x4, on
 # 306x306 pictures. Its 114.0 GMAC are counted from its layers.
@@ -37,6 +40,15 @@ class EndToEnd:
     workers: int
     age_ms: LatencySummary
     """Of the result: from the decoded frame to its labels."""
+    during: During
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boards:
+    """The machine's clocks, heat and power around the measurement."""
+
+    before: BoardState
+    after: BoardState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +62,15 @@ class Benchmark:
     size: str
     frame: str
     latency_ms: LatencySummary
-    """Of the network alone: bytes in memory to ids in memory, one frame at a time."""
+    """Of the network alone: bytes in memory to ids in memory, one frame at a time, by the wall."""
+    gpu_ms: LatencySummary | None
+    """The same frames between two marks on the GPU; None on a CPU."""
     fps: float
     """1000 / the mean latency: the network alone."""
+    memory: str | None
+    """How frames reached the GPU."""
+    sync: str | None
+    """How the thread waited for the GPU; None where the engine was opened by somebody else."""
     end_to_end: EndToEnd | None
     stages_ms: dict[str, float | None] | None
     """Means per frame in one worker; None where a stage is inside the graph."""
@@ -60,6 +78,20 @@ class Benchmark:
     memory_mib: float | None
     machine: dict[str, str | int | float | None]
     foreign_load: dict[str, float | bool | None]
+    board: Boards
+    during: During
+    """While the network alone was timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """What the loop is to be run with."""
+
+    source: str
+    sinks: tuple[str, ...]
+    workers: int
+    show: Show | None
+    codec: str | None
 
 
 def benchmark(
@@ -71,6 +103,7 @@ def benchmark(
     rivals: tuple[str | Path, ...] = (),
     workers: int | None = None,
     threads: int | None = None,
+    runtime: RuntimeOptions | None = None,
     show: Show | None = None,
     codec: str | None = None,
     on_progress: OnProgress | None = None,
@@ -78,57 +111,55 @@ def benchmark(
     """Time `engine` alone on `frames` frames, then the whole loop over `source`, if one is given.
 
     `rivals` are other engine folders; each frame is timed on all of them in turn, so that what
-    the machine does meanwhile hits them alike.
+    the machine does meanwhile hits them alike. `threads` and `runtime` are for folders: an opened
+    engine has its own.
 
     Raises:
-        UsageError: fewer than one frame.
+        UsageError: fewer than one frame, or `runtime` for an engine that runs on a CPU or is open.
         VideoError: the source cannot be opened.
     """
     if frames < 1:
         raise UsageError(f"{frames} frames cannot be measured", fix="--frames 100")
-    if not isinstance(engine, Engine):
-        with Engine.open(engine, threads=threads) as opened:
-            return benchmark(
-                opened,
-                source,
-                sinks,
-                frames=frames,
-                rivals=rivals,
-                workers=workers,
-                threads=threads,
-                show=show,
-                codec=codec,
-                on_progress=on_progress,
-            )
     with needs("video"):
         from edgeseg.video.threads import one_opencv_thread
-    others = [Engine.open(rival, threads=threads) for rival in rivals]
-    with one_opencv_thread(), ForeignLoad() as load:
-        latencies, *theirs = network_latencies_ms([engine, *others], frames, on_progress)
-        loop, stages = None, None
+    with contextlib.ExitStack() as opened, one_opencv_thread():
+        if not isinstance(engine, Engine):
+            runtime = runtime or RuntimeOptions()
+            engine = opened.enter_context(Engine.open(engine, threads=threads, runtime=runtime))
+        elif runtime is not None:
+            raise UsageError(
+                "an opened engine cannot be told how to run on a GPU",
+                fix="give the folder, or tell Engine.open",
+            )
+        others = [opened.enter_context(_rival(rival, threads, runtime)) for rival in rivals]
+        loop = None
         if source is not None:
-            used = workers or default_workers()
-            done = run(
-                engine,
-                source,
-                sinks,
-                workers=used,
-                show=show,
-                codec=codec,
-                draw=True,
-                on_progress=on_progress,
-            )
-            stages = done.stages_ms
-            loop = EndToEnd(
-                source=source,
-                sinks=list(sinks),
-                frames=done.frames,
-                fps=done.fps,
-                workers=used,
-                age_ms=summarise(done.age_ms),
-            )
-    summary = summarise(latencies)
-    manifest = engine.manifest
+            used = workers or engine.default_workers()
+            loop = Loop(source=source, sinks=sinks, workers=used, show=show, codec=codec)
+        return _measured(engine, others, loop, frames, runtime, on_progress)
+
+
+def network_latencies_ms(
+    engines: Sequence[Engine], frames: int, on_progress: OnProgress | None = None
+) -> list[list[float]]:
+    """Wall time of `frames` launches of each engine in turn, after a warm-up of each."""
+    found, _ = _alone(engines, frames, on_progress)
+    return [latencies.wall_ms for latencies in found]
+
+
+def _measured(
+    engine: Engine,
+    others: Sequence[Engine],
+    loop: Loop | None,
+    frames: int,
+    runtime: RuntimeOptions | None,
+    on_progress: OnProgress | None,
+) -> Benchmark:
+    before = board_state()
+    with ForeignLoad() as load:
+        (ours, *theirs), during = _alone([engine, *others], frames, on_progress)
+        done, whole = _looped(engine, loop, on_progress) if loop else (None, None)
+    manifest, summary = engine.manifest, summarise(ours.wall_ms)
     return Benchmark(
         engine=str(engine.folder),
         network=manifest.network,
@@ -137,48 +168,80 @@ def benchmark(
         size=manifest.size,
         frame=manifest.frame,
         latency_ms=summary,
+        gpu_ms=summarise(ours.gpu_ms) if ours.gpu_ms else None,
         fps=1000 / summary.mean,
-        end_to_end=loop,
-        stages_ms=stages,
-        versus={
-            "paper": _versus_paper(1000 / summary.mean, manifest.macs, manifest.network),
-            **{
-                str(rival.folder): _versus_rival(rival, latencies, other)
-                for rival, other in zip(others, theirs, strict=True)
-            },
-        },
+        memory=engine.memory_mode,
+        sync=runtime.sync if runtime and on_gpu(engine) else None,
+        end_to_end=whole,
+        stages_ms=done.stages_ms if done else None,
+        versus=_versus(engine, ours, dict(zip(others, theirs, strict=True))),
         memory_mib=resident_mib(),
         machine=machine(),
         foreign_load={"cpus": load.cpus, "dirty": load.dirty},
+        board=Boards(before=before, after=board_state()),
+        during=during,
     )
 
 
-def network_latencies_ms(
-    engines: Sequence[Engine], frames: int, on_progress: OnProgress | None = None
-) -> list[list[float]]:
-    """Wall time of `frames` launches of each engine in turn, after a warm-up of each."""
-    slots = [engine.new_slot() for engine in engines]
-    for engine, slot in zip(engines, slots, strict=True):
-        _fill(slot)
-        for _ in range(WARMUP):
-            engine.launch(slot)
-    latencies: list[list[float]] = [[] for _ in engines]
-    for index in range(frames):
-        for engine, slot, spent in zip(engines, slots, latencies, strict=True):
-            start = time.perf_counter()
-            engine.launch(slot)
-            spent.append(1e3 * (time.perf_counter() - start))
-        if on_progress:
-            on_progress("network alone", index + 1, frames)
-    return latencies
+def _rival(folder: str | Path, threads: int | None, runtime: RuntimeOptions | None) -> Engine:
+    """Another engine; what was said of the GPU is for those that run on one."""
+    name = chosen(read_manifest(Path(folder)), "auto", Path(folder))
+    return Engine.open(folder, threads=threads, runtime=runtime if name in ON_GPU else None)
 
 
-def _fill(slot: Slot) -> None:
-    """A pattern with edges: all-equal input would let caches and branch predictors cheat."""
-    flat = slot.pixels.reshape(-1)
-    period = 251  # prime, so that rows do not line up
-    for offset in range(period):
-        flat[offset::period] = offset
+def _alone(
+    engines: Sequence[Engine], frames: int, on_progress: OnProgress | None
+) -> tuple[list[Latencies], During]:
+    """Each engine's frames, in turn, and what the board did meanwhile.
+
+    Power is put down to frames only where there is one engine.
+    """
+    slots = [warm_slot(engine) for engine in engines]
+    found = [Latencies() for _ in engines]
+    with Watch(gpu=any(map(on_gpu, engines))) as watch:
+        for index in range(frames):
+            for engine, slot, latencies in zip(engines, slots, found, strict=True):
+                time_frame(engine, slot, latencies)
+            if on_progress:
+                on_progress("network alone", index + 1, frames)
+    return found, watch.seen(frames if len(engines) == 1 else None)
+
+
+def _looped(
+    engine: Engine, loop: Loop, on_progress: OnProgress | None
+) -> tuple[RunSummary, EndToEnd]:
+    with Watch(gpu=on_gpu(engine)) as watch:
+        done = run(
+            engine,
+            loop.source,
+            loop.sinks,
+            workers=loop.workers,
+            show=loop.show,
+            codec=loop.codec,
+            draw=True,
+            on_progress=on_progress,
+        )
+    return done, EndToEnd(
+        source=loop.source,
+        sinks=list(loop.sinks),
+        frames=done.frames,
+        fps=done.fps,
+        workers=loop.workers,
+        age_ms=summarise(done.age_ms),
+        during=watch.seen(done.frames),
+    )
+
+
+def _versus(engine: Engine, ours: Latencies, rivals: dict[Engine, Latencies]) -> dict[str, object]:
+    """The paper, and each rival by its folder."""
+    fps, manifest = 1000 / summarise(ours.wall_ms).mean, engine.manifest
+    return {
+        "paper": _versus_paper(fps, manifest.macs, manifest.network),
+        **{
+            str(rival.folder): _versus_rival(rival, ours.wall_ms, theirs.wall_ms)
+            for rival, theirs in rivals.items()
+        },
+    }
 
 
 def _versus_paper(fps: float, macs: int, network: str) -> dict[str, object]:

@@ -1,4 +1,5 @@
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import edgeseg
 from edgeseg.benchmark import Benchmark, network_latencies_ms
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
-from edgeseg.types import Slot
+from edgeseg.types import RuntimeOptions, Slot
 
 pytestmark = pytest.mark.needs("openvino", "av", "cv2", "onnx")
 
@@ -119,6 +120,55 @@ def test_the_loop_runs_on_a_backend_that_times_nothing(small_null: Path) -> None
 
     assert found.stages_ms is not None
     assert found.stages_ms["infer"] is None
+
+
+@pytest.fixture
+def on_a_gpu(small_null: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An engine that says it computes on a GPU: 2 ms there, and 3 ms more around it."""
+
+    def launch(self: Engine, slot: Slot) -> None:
+        del self
+        time.sleep(0.005)
+        slot.stages_ms["infer"] = 2.0
+
+    monkeypatch.setattr(Engine, "launch", launch)
+    with Engine.open(small_null) as engine:
+        engine.backend_name = "tensorrt"
+        yield engine
+
+
+def test_gpu_time_and_wall_clock_are_told_apart(on_a_gpu: Engine) -> None:
+    found = edgeseg.benchmark(on_a_gpu, frames=4)
+
+    assert found.gpu_ms is not None
+    assert (found.gpu_ms.p50, found.gpu_ms.count) == (2.0, 4)
+    assert found.latency_ms.p50 >= 5
+    assert found.latency_ms.p50 > found.gpu_ms.p50
+
+
+def test_a_cpu_has_no_gpu_time(report: Benchmark) -> None:
+    assert (report.gpu_ms, report.memory, report.sync) == (None, None, None)
+
+
+def test_the_state_of_the_board_before_and_after(report: Benchmark) -> None:
+    assert set(vars(report.board)) == {"before", "after"}
+    assert report.board.before.gpu is None or report.board.before.gpu.current_mhz >= 0
+    assert report.during.seconds > 0
+
+
+def test_power_is_put_down_to_frames_only_where_there_is_no_rival(report: Benchmark) -> None:
+    assert report.during.mj_per_frame is None
+
+
+@pytest.mark.parametrize("option", [{"memory": "mapped"}, {"sync": "spin"}])
+def test_what_is_for_a_gpu_is_refused_on_a_cpu(small_int8: Path, option: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="GPU"):
+        edgeseg.benchmark(small_int8, frames=1, runtime=RuntimeOptions(**option))  # type: ignore[arg-type]
+
+
+def test_an_opened_engine_cannot_be_told_how_to_run(small_null: Path) -> None:
+    with Engine.open(small_null) as engine, pytest.raises(UsageError, match="opened"):
+        edgeseg.benchmark(engine, frames=1, runtime=RuntimeOptions())
 
 
 def test_less_than_one_frame_is_refused(small_null: Path) -> None:

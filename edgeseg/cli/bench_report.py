@@ -1,0 +1,118 @@
+"""What `edgeseg bench` prints."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgeseg.cli.show import points, print_table
+
+if TYPE_CHECKING:
+    from edgeseg.benchmark import Benchmark
+    from edgeseg.memory_bench import MemoryComparison
+    from edgeseg.metrics.energy import During
+    from edgeseg.metrics.latency import LatencySummary
+
+
+def print_report(found: "Benchmark") -> None:
+    """The benchmark as tables."""
+    rows = [("network alone", f"{found.fps:.1f}", *_quantiles(found.latency_ms))]
+    if found.gpu_ms:
+        rows.append(("of that on the GPU", "", *_quantiles(found.gpu_ms)))
+    if found.end_to_end:
+        loop = found.end_to_end
+        what = f"end to end, {loop.workers} workers (age of a result)"
+        rows.append((what, f"{loop.fps:.1f}", *_quantiles(loop.age_ms)))
+    title = f"{found.network} {found.precision} {found.size} on {found.backend}"
+    if found.memory:
+        title += f", {found.memory} memory, {found.sync or 'unknown'} wait"
+    print_table(title, ("", "fps", "p50 ms", "p95 ms", "p99 ms"), rows)
+    if found.stages_ms:
+        print_table(
+            "Per frame in one worker",
+            tuple(found.stages_ms),
+            [[*map(points, found.stages_ms.values())]],
+        )
+    print_table("Versus", ("rival", "this engine"), _rivals(found.versus))
+    _print_board(found)
+    _print_during("network alone", found.during)
+    if found.end_to_end:
+        _print_during("end to end", found.end_to_end.during)
+    _print_load(found.machine, found.foreign_load)
+
+
+def print_memory(found: "MemoryComparison") -> None:
+    """The modes of memory as a table, and what they come down to."""
+    rows = [
+        (
+            one.mode,
+            str(one.copies_per_frame),
+            f"{one.wall_ms.p50:.2f}",
+            f"{one.wall_ms.p99:.2f}",
+            points(one.gpu_ms.p50 if one.gpu_ms else None),
+            points(one.gpu_ms.p99 if one.gpu_ms else None),
+        )
+        for one in found.modes
+    ]
+    print_table(
+        f"{found.engine} on {found.gpu}: frame in, labels out, {found.sync} wait",
+        ("memory", "copies a frame", "wall p50 ms", "p99 ms", "GPU p50 ms", "p99 ms"),
+        rows,
+    )
+    for mode, reason in found.left_out.items():
+        typer.echo(f"{mode} was left out: {reason}")
+    better = found.auto != found.recommended
+    typer.echo(
+        f"fastest here: --memory {found.recommended}; auto takes {found.auto}"
+        + (f", so say --memory {found.recommended} in run" if better else "")
+    )
+    _print_during("these frames", found.during)
+    _print_load(found.machine, found.foreign_load)
+
+
+def _quantiles(summary: "LatencySummary") -> tuple[str, str, str]:
+    return f"{summary.p50:.2f}", f"{summary.p95:.2f}", f"{summary.p99:.2f}"
+
+
+def _rivals(versus: dict[str, object]) -> list[tuple[str, str]]:
+    rows = []
+    for name, rival in versus.items():
+        assert isinstance(rival, dict)
+        if name == "paper":
+            what = f"{rival['network']} on a {rival['gpu']}, {rival['fps']:.0f} fps"
+            ratios = f"{rival['ratio_fps']:.1f} x fps; {rival['ratio_gmac_per_s']:.2f} x GMAC/s"
+            rows.append((what, ratios))
+        else:
+            rows.append((f"{rival['name']} on {rival['backend']}", f"{rival['ratio']:.2f} x"))
+    return rows
+
+
+def _print_board(found: "Benchmark") -> None:
+    """Power mode and clocks of a Jetson; other machines have none."""
+    state = found.board.after
+    if state.gpu is None and state.power_mode is None:
+        return
+    held = {True: "on", False: "off", None: "unknown"}[state.jetson_clocks]
+    clock = "unknown" if state.gpu is None else f"{state.gpu.current_mhz:.0f} MHz"
+    heat = max((state.temperatures_c or {}).values(), default=None)
+    typer.echo(
+        f"power mode {state.power_mode or 'unknown'}, jetson_clocks {held}, GPU {clock}"
+        + ("" if heat is None else f", hottest part {heat:.0f} C")
+    )
+
+
+def _print_during(what: str, during: "During") -> None:
+    if during.mj_per_frame is not None and during.power_mw_mean is not None:
+        watts = during.power_mw_mean / 1e3
+        typer.echo(f"{what}: {watts:.1f} W, {during.mj_per_frame:.0f} mJ a frame")
+    if during.clocks_moved:
+        typer.echo(f"{what}: CLOCKS MOVED, do not quote these figures - {during.reason}")
+    if during.note:
+        typer.echo(f"{what}: {during.note}")
+
+
+def _print_load(
+    machine: dict[str, str | int | float | None], foreign: dict[str, float | bool | None]
+) -> None:
+    said = "unknown" if foreign["cpus"] is None else f"{foreign['cpus']:.2f} CPUs"
+    note = " - DIRTY: do not quote these figures" if foreign["dirty"] else ""
+    typer.echo(f"{machine['cpu']}, {machine['cores']} cores; foreign load {said}{note}")
