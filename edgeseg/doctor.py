@@ -1,12 +1,15 @@
 """What is usable on this machine, and why the rest is not."""
 
-import importlib.metadata
-import importlib.util
 import sys
 from dataclasses import dataclass
 
 from edgeseg.backends import BACKENDS, why_not
+from edgeseg.device.board import is_jetson
 from edgeseg.device.info import machine
+from edgeseg.doctor_finding import Finding
+from edgeseg.doctor_gpu import gpu_findings
+from edgeseg.doctor_jetson import jetson_findings
+from edgeseg.doctor_place import Place
 from edgeseg.tables import REMEDIES
 
 # Import name, distribution that tells the version, what it is for, and the extra that brings it.
@@ -24,14 +27,13 @@ PACKAGES = (
     ("tensorrt", "tensorrt", "engines on an NVIDIA GPU", "tensorrt"),
     ("polygraphy", "polygraphy", "comparing TensorRT engines", "tensorrt"),
     ("pycuda", "pycuda", "device memory on a Jetson", "jetson"),
+    ("cuda.bindings", "cuda-bindings", "device memory on an NVIDIA GPU", "cuda13"),
 )
-
-JETSON_PYTHONS = {(3, 10), (3, 12)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """One package or backend."""
 
     name: str
     usable: bool
@@ -48,17 +50,23 @@ class Diagnosis:
     python: str
     backends: list[Check]
     packages: list[Check]
+    findings: list[Finding]
+    """Of the board and its GPU, each with its mend."""
     notes: list[str]
 
 
-def doctor() -> Diagnosis:
+def doctor(place: Place | None = None) -> Diagnosis:
     """Look at packages, backends and the machine; nothing is loaded that is not installed."""
-    here = machine()
+    place = place or Place()
+    here = machine(place.root)
+    jetson = is_jetson(place.root)
+    board = jetson_findings(place) if jetson else []
     return Diagnosis(
         machine=here,
         python=sys.version.split()[0],
         backends=[_backend(name) for name in BACKENDS if name != "null"],
-        packages=[_package(*row) for row in PACKAGES],
+        packages=[_package(place, *row) for row in PACKAGES],
+        findings=[*board, *gpu_findings(place.root, jetson=jetson, ask=place.ask)],
         notes=_notes(here),
     )
 
@@ -70,33 +78,22 @@ def _backend(name: str) -> Check:
     )
 
 
-def _package(module: str, distribution: str, what_for: str, extra: str) -> Check:
-    if importlib.util.find_spec(module) is None:
+def _package(place: Place, module: str, distribution: str, what_for: str, extra: str) -> Check:
+    if place.origin(module) is None:
         remedy = REMEDIES.get(module, f"pip install 'edgeseg[{extra}]'")
         remedy = f"not installed; {remedy}"
         return Check(name=module, usable=False, detail=remedy, what_for=what_for)
-    for candidate in (distribution, f"{distribution}-headless"):
-        try:
-            version = importlib.metadata.version(candidate)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        return Check(name=module, usable=True, detail=version, what_for=what_for)
-    return Check(name=module, usable=True, detail="installed outside pip", what_for=what_for)
+    versions = map(place.version, (distribution, f"{distribution}-headless"))
+    detail = next(filter(None, versions), "installed outside pip")
+    return Check(name=module, usable=True, detail=detail, what_for=what_for)
 
 
 def _notes(here: dict[str, str | int | float | None]) -> list[str]:
-    notes = []
-    if here.get("jetson") and sys.version_info[:2] not in JETSON_PYTHONS:
-        notes.append(
-            f"Python {sys.version_info[0]}.{sys.version_info[1]} is not JetPack's: its TensorRT "
-            "is for 3.10 (JetPack 6) or 3.12 (JetPack 7); make the environment with "
-            "python3 -m venv --system-site-packages"
-        )
     flags = str(here.get("cpu_flags") or "")
     if (
         here.get("architecture") == "x86_64"
         and "avx512_vnni" not in flags
         and "avx_vnni" not in flags
     ):
-        notes.append("this CPU has no VNNI: INT8 gains little over float here")
-    return notes
+        return ["this CPU has no VNNI: INT8 gains little over float here"]
+    return []

@@ -30,6 +30,7 @@ from edgeseg.graph.lint_rules import RULES, Finding
 from edgeseg.inspect import Inspection
 from edgeseg.lint import LintReport
 from edgeseg.manifest import Manifest, Measured, Plan
+from edgeseg.memory_bench import MemoryComparison
 from edgeseg.models import Model
 from edgeseg.options import STEPS
 from edgeseg.ranges import Range, Ranges
@@ -50,8 +51,8 @@ EXAMPLES = [
     for block in re.findall(r"```console\n(.*?)```", (DOCS / page).read_text(), re.S)
     for line in block.splitlines()
 ]
-FAST_BUILDS = 1
-"""Examples that quantise and belong to every test run; the others take as long each."""
+FAST_BUILD = " --size 128x96 --int8 --calibrate folder:train "
+"""Of the first example that quantises in every test run; the others take as long each, or more."""
 LATE = ("edgeseg demo", "edgeseg train", " --scales ")
 """What else takes long in an example, and has fast tests of its own."""
 
@@ -59,7 +60,8 @@ LATE = ("edgeseg demo", "edgeseg train", " --scales ")
 def _marked(page: str, line: str) -> object:
     quantises = [one for _, one in EXAMPLES if " sensitivity " in one or " --int8 " in one]
     long = [one for _, one in EXAMPLES if any(words in one for words in LATE)]
-    late = long + quantises[FAST_BUILDS:]
+    fast = next(one for one in quantises if FAST_BUILD in one)
+    late = [one for one in long + quantises if one != fast]
     made = {name for one in late for name in re.findall(r" -o (\S+)", one)}
     slow = line in late or any(name in line.split() for name in made)
     return pytest.param(page, line, marks=[pytest.mark.slow] if slow else [])
@@ -110,7 +112,10 @@ def prepared(
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def call(
+    monkeypatch: pytest.MonkeyPatch,
+    streets_once: None,  # noqa: ARG001
+) -> Iterator[object]:
     """Calls one line as a shell would; the exit code."""
     handler, level = signal.getsignal(signal.SIGTERM), logging.getLogger().level
 
@@ -171,6 +176,12 @@ def test_the_keys_of_a_verbs_json_are_those_on_its_page(verb: str) -> None:
     keys = {field.name for field in dataclasses.fields(DOCUMENTS[verb])}
 
     assert _first_column(_section("json.md", f"## {verb}")) == keys
+
+
+def test_the_keys_of_a_comparison_of_memory() -> None:
+    keys = {field.name for field in dataclasses.fields(MemoryComparison)}
+
+    assert _first_column(_section("json.md", "## bench --memory all")) == keys
 
 
 def test_the_keys_of_the_manifest() -> None:

@@ -4,9 +4,11 @@ import typer
 
 from edgeseg.cli.show import Json, print_json, print_table
 
+MARKS = {True: "well", False: "WRONG", None: "-"}
+
 
 def command(as_json: Json = False) -> None:
-    """Say which backends and packages are usable here, and why the others are not."""
+    """Say which backends and packages are usable here, why the others are not, and the mends."""
     from edgeseg.doctor import doctor
 
     found = doctor()
@@ -27,6 +29,11 @@ def command(as_json: Json = False) -> None:
         "Packages",
         ("package", "for", "version or remedy"),
         [(check.name, check.what_for, check.detail) for check in found.packages],
+    )
+    print_table(
+        "Board and GPU",
+        ("", "", "seen", "mend"),
+        [(one.name, MARKS[one.ok], one.seen, one.mend) for one in found.findings],
     )
     for note in found.notes:
         typer.echo(f"note: {note}")
