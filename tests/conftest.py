@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, seeds in (("train", range(3)), ("val", range(100, 104)), ("test", range(200, 203))):
         write_pictures(folder / split, seeds)
     return folder
+
+
+@pytest.fixture
+def streets_once() -> Iterator[None]:
+    """Streets that tests have looked at before are not drawn again."""
+    from tests.small import remembered_streets
+
+    with remembered_streets():
+        yield
 
 
 @pytest.fixture(scope="session")

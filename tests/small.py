@@ -5,12 +5,14 @@ for seconds. The weights are the ones that ship.
 """
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import edgeseg
@@ -29,6 +31,12 @@ ANY_DROP = 100.0
 
 def street(seed: int, size: Size = FRAME) -> tuple[Pixels, Pixels]:
     """One picture of the synthetic street and its mask."""
+    image, mask = _drawn(seed, size)
+    return image.copy(), mask.copy()
+
+
+@functools.lru_cache(maxsize=128)
+def _drawn(seed: int, size: Size) -> tuple[Pixels, Pixels]:
     return Street(seed, size).frame(float(seed % 7))
 
 
@@ -44,6 +52,30 @@ def write_pictures(folder: Path, seeds: range, *, masks: bool = True, size: Size
     if masks:
         write_class_names(folder)
     return folder
+
+
+@contextlib.contextmanager
+def remembered_streets() -> Iterator[None]:
+    """What a `synthetic://` of few frames showed before is not drawn again: that takes 0.1 s each.
+
+    Not for tests of the drawing itself.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Street, "frame", _remembered)
+        yield
+
+
+_draw = Street.frame
+_SHOWN: dict[tuple[int, Size, float], tuple[Pixels, Pixels]] = {}
+_MOST_SHOWN = 256
+
+
+def _remembered(street: Street, t_s: float) -> tuple[Pixels, Pixels]:
+    key = (street._seed, street.size, t_s)
+    if key not in _SHOWN and len(_SHOWN) < _MOST_SHOWN:
+        _SHOWN[key] = _draw(street, t_s)
+    image, mask = _SHOWN[key] if key in _SHOWN else _draw(street, t_s)
+    return image.copy(), mask.copy()
 
 
 def write_class_names(folder: Path) -> None:
@@ -74,7 +106,10 @@ QUICKLY = tuple(word for step in PLAIN for word in ("--without", step))
 
 
 def build_small(out: Path, pictures: Path, **options: object) -> edgeseg.Engine:
-    """The small INT8 engine, of plain quantisation; `pictures` holds the splits train and val."""
+    """The small INT8 engine, of plain quantisation; `pictures` holds the splits train and val.
+
+    Of another network with `source`, which is a file.
+    """
     values = {
         "precision": "int8",
         "calibrate": "folder:train",
@@ -87,7 +122,7 @@ def build_small(out: Path, pictures: Path, **options: object) -> edgeseg.Engine:
         "without": PLAIN if options.get("precision", "int8") == "int8" else None,
     }
     values.update(options)
-    return edgeseg.build(NETWORK, **values)  # type: ignore[arg-type]
+    return edgeseg.build(**{"source": NETWORK, **values})  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -180,17 +180,18 @@ def test_calibration_is_repeated_when_a_picture_changes(
 def test_the_recipe_in_the_folder_builds_the_same_quantisation(
     pictures: Path, workplace: Path
 ) -> None:
-    small_int8 = workplace / "first"
-    with build_small(small_int8, pictures, without=None) as first:
-        built = first.manifest
-    with edgeseg.build(small_int8 / "recipe.toml", out=workplace / "again") as again:
-        rebuilt = again.manifest
+    first, again = workplace / "first", workplace / "again"
+    network = write_network(workplace / "net.onnx")
+    with build_small(first, pictures, source=network, size=None, without=None) as engine:
+        built = engine.manifest
+    shutil.rmtree("calibration")
+    with edgeseg.build(first / "recipe.toml", out=again) as engine:
+        rebuilt = engine.manifest
 
     assert rebuilt.quantization == built.quantization
     assert rebuilt.quantization is not None
-    assert (workplace / "again" / "recipe.toml").read_text() == (
-        small_int8 / "recipe.toml"
-    ).read_text()
+    assert (again / "graph.onnx").read_bytes() == (first / "graph.onnx").read_bytes()
+    assert (again / "recipe.toml").read_text() == (first / "recipe.toml").read_text()
 
 
 def test_an_engine_that_is_less_exact_than_the_search_gets_more_layers_in_float(
@@ -210,7 +211,9 @@ def test_an_engine_that_is_less_exact_than_the_search_gets_more_layers_in_float(
     monkeypatch.setattr(module, "searched", candidates)
     monkeypatch.setattr(module, "misses", lambda *_, **__: next(verdicts))
 
-    with build_small(workplace / "engine", pictures) as engine:
+    network = write_network(workplace / "net.onnx")
+
+    with build_small(workplace / "engine", pictures, source=network, size=None) as engine:
         assert tuple(engine.manifest.float_layers) == sets[1]
 
 
@@ -220,9 +223,10 @@ def test_a_missed_gate_publishes_nothing_and_leaves_the_older_engine(
     older = workplace / "engines" / "small"
     shutil.copytree(calibrated / "engine", older)
     before = _contents(older)
+    network = write_network(workplace / "net.onnx")
 
     with pytest.raises(AccuracyGateFailed, match=r"nothing was published(.|\n)*--max-drop -100"):
-        build_small(older, pictures, max_drop=-100.0)
+        build_small(older, pictures, source=network, size=None, max_drop=-100.0)
 
     assert _contents(older) == before
     assert [path.name for path in older.parent.iterdir()] == ["small"]
@@ -295,8 +299,8 @@ def test_a_limit_in_miou_needs_masks(
 
 
 def test_graph_first_and_plan_later_on_another_backend(workplace: Path, pictures: Path) -> None:
-    folder = workplace / "engine"
-    with build_small(folder, pictures, until_graph=True) as described:
+    folder, network = workplace / "engine", write_network(workplace / "net.onnx")
+    with build_small(folder, pictures, source=network, size=None, until_graph=True) as described:
         assert described.manifest.plans == {}
 
     with edgeseg.build(folder, backend="onnxruntime") as engine:
@@ -358,7 +362,7 @@ def test_options_that_contradict_or_do_not_exist_are_refused(
 def test_an_engine_folder_takes_a_backend_alone(
     small_int8: Path, option: dict[str, object]
 ) -> None:
-    with pytest.raises(UsageError, match="takes --backend alone"):
+    with pytest.raises(UsageError, match="takes --backend and how to compile, no more"):
         edgeseg.build(small_int8, **option)  # type: ignore[arg-type]
 
 
@@ -374,7 +378,9 @@ def test_a_corrupt_picture_among_good_ones_is_named_skipped_and_counted(
         folder = write_pictures(workplace / "data" / split, seeds)
         (folder / "images" / f"{seeds[1]}.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
 
-    with build_small(workplace / "engine", workplace / "data") as engine:
+    network = write_network(workplace / "net.onnx")
+
+    with build_small(workplace / "engine", workplace / "data", source=network, size=None) as engine:
         found = engine.manifest.plans["openvino"].measured
 
     assert found is not None
@@ -437,12 +443,13 @@ def test_own_weights_are_what_the_engine_computes_with(workplace: Path) -> None:
     from edgeseg.zoo import build_network
     from edgeseg.zoo.training import save_weights
 
-    network = build_network(NETWORK, classes=3)
-    save_weights(network, workplace / "three.safetensors")
-    (workplace / "three.json").write_text(json.dumps({"labels": ["a", "b", "c"]}))
+    name, narrow = "deeplabv1-largefov-vgg16", {"width": 0.0625}
+    save_weights(build_network(name, classes=3, **narrow), workplace / "three.safetensors")
+    card = {"labels": ["a", "b", "c"], "variant": narrow}
+    (workplace / "three.json").write_text(json.dumps(card))
 
     with edgeseg.build(
-        NETWORK, weights=workplace / "three.safetensors", size=SIZE, frame=SIZE, out="engine"
+        name, weights=workplace / "three.safetensors", size=SIZE, frame=SIZE, out="engine"
     ) as engine:
         assert engine.labels.names == ("a", "b", "c")
         assert engine(street(3, SIZE)[0]).max() <= 2

@@ -16,6 +16,9 @@ from edgeseg.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 HEED_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """A shell starts what runs in its background with interrupts ignored, and children inherit that."""
+CALL = "from edgeseg.cli import main; main()"
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None"
+"""No verb that tests start as a process needs PyTorch, which onnxsim imports where it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def edgeseg_cli(
     workplace: Path,  # noqa: ARG001 - calls are made there
+    streets_once: None,  # noqa: ARG001
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
@@ -69,7 +73,7 @@ def process(workplace: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object, before: str = "") -> "subprocess.Popen[str]":
-        code = f"{HEED_INTERRUPTS}\n{before}\nimport sys\nfrom edgeseg.cli import main\nmain()"
+        code = "\n".join((HEED_INTERRUPTS, WITHOUT_TORCH, before, CALL))
         child = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=workplace,

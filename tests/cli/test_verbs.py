@@ -10,7 +10,7 @@ import edgeseg
 from edgeseg.cli import VERBS
 from edgeseg.engine import Engine
 from tests.cli.conftest import Call
-from tests.small import NETWORK, QUICKLY
+from tests.small import NETWORK, PLAIN, QUICKLY
 
 pytestmark = pytest.mark.needs("openvino", "av", "cv2", "onnx", "PIL")
 
@@ -217,6 +217,7 @@ def test_the_python_of_the_manual(workplace: Path, pictures: Path) -> None:
         root=str(pictures),
         size=edgeseg.Size(96, 128),
         max_drop=100.0,
+        without=PLAIN,
     )
     assert isinstance(engine, Engine)
     image = edgeseg.datasets.open_dataset("folder:test", root=pictures).frame(0).image

@@ -85,15 +85,17 @@ def test_deeplab_costs_what_the_readme_says() -> None:
 
 @pytest.mark.torch
 @pytest.mark.needs("safetensors", "onnxscript")
-def test_it_is_the_export_of_the_weights_beside_it(name: str, shipped: ModelProto) -> None:
+@pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (90, 122)])
+def test_it_is_the_export_of_the_weights_beside_it(
+    name: str, shipped: ModelProto, size: tuple[int, int]
+) -> None:
     weights = FOLDER / f"{name}.safetensors"
     if not weights.is_file():
         pytest.skip(f"{weights.name} does not ship yet")
     from edgeseg.networks import ZooNetwork, core_bytes
 
-    for size in ((64, 96), (90, 122)):
-        fresh = core_bytes(ZooNetwork(name=name, weights=weights), size=Size(*size))
-        feeds = {"pixels": imagenet_pixels(size)}
-        wanted = run(fresh, feeds)
-        # The shipped core holds its weights in FP16.
-        np.testing.assert_allclose(run(shipped, feeds), wanted, atol=1e-2 * np.abs(wanted).max())
+    fresh = core_bytes(ZooNetwork(name=name, weights=weights), size=Size(*size))
+    feeds = {"pixels": imagenet_pixels(size)}
+    wanted = run(fresh, feeds)
+    # The shipped core holds its weights in FP16.
+    np.testing.assert_allclose(run(shipped, feeds), wanted, atol=1e-2 * np.abs(wanted).max())

@@ -1,5 +1,6 @@
 """What every network of the zoo has to keep, measured on a narrow one and a small picture."""
 
+import contextlib
 import copy
 import json
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from edgeseg.graph.nodes import attribute, constants
 from edgeseg.graph.simplify import fixed_core
 from edgeseg.tables import pick
 from edgeseg.types import Array, Size
-from edgeseg.zoo import MODELS, build_network, variants_of
+from edgeseg.zoo import MODELS, build_network, resnet, variants_of, xception
 from edgeseg.zoo.export import export_core
 from edgeseg.zoo.initial import noise_pictures, random_weights
 from edgeseg.zoo.training import save_weights
@@ -34,6 +35,11 @@ ODD = Size(101, 139)
 RESIDUAL_GAIN = 0.5
 """With a gain of 1 a hundred random layers double every rounding error, which trained ones do not:
 logits of float32 and float64 would differ by 2e-4 in PyTorch alone."""
+DEEP = (50, 101)
+DEEP_BACKBONES = frozenset({"resnet50", "resnet101", "xception65"})
+FEW_BLOCKS = (1, 2, 2, 3)
+"""Of a ResNet's four layers: each of the last three may have a rate of its own."""
+SLOW = [pytest.mark.slow]
 IN_FLOAT32 = frozenset({"hdnet"})
 """Systems that compute a part in float32 whatever the rest is in."""
 FLOAT16_MAX = 65504.0
@@ -59,18 +65,29 @@ RESIZES = frozenset({"half_pixel", "pytorch_half_pixel", "align_corners", "asymm
 
 
 class Small:
-    """A narrow network of one row, with its engine in `folder`, quantised `without` some steps."""
+    """A narrow network of one row, with its engine in `folder`, quantised `without` some steps.
+
+    With few blocks unless it is `whole`.
+    """
 
     def __init__(
-        self, name: str, folder: Path, pictures: Path, without: Sequence[str] = PLAIN
+        self,
+        name: str,
+        folder: Path,
+        pictures: Path,
+        without: Sequence[str] = PLAIN,
+        *,
+        whole: bool = True,
     ) -> None:
         self.name, self.folder, self.pictures, self.without = name, folder, pictures, without
+        self.blocks = contextlib.nullcontext if whole else few_blocks
         self.size = MODELS[name].sizes.nearest(PICTURE)
 
     @cached_property
     def network(self) -> nn.Module:
         """With weights that FP16 holds exactly, as files store them."""
-        network = lifelike(self.name, self.size, classes=CLASSES, width=WIDTH)
+        with self.blocks():
+            network = lifelike(self.name, self.size, classes=CLASSES, width=WIDTH)
         with torch.no_grad():
             for value in network.state_dict().values():
                 if value.is_floating_point():
@@ -86,7 +103,7 @@ class Small:
         labels = [*names, *(f"class {index}" for index in range(len(names), CLASSES))]
         card = {"labels": labels, "variant": {"width": WIDTH}}
         file.with_suffix(".json").write_text(json.dumps(card))
-        with working_directory(self.folder):
+        with working_directory(self.folder), self.blocks():
             edgeseg.build(
                 self.name,
                 precision="int8",
@@ -124,16 +141,39 @@ def _residual_ends(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
             yield [m for m in block.convs[-1].modules() if isinstance(m, nn.BatchNorm2d)][-1]
 
 
+@contextlib.contextmanager
+def few_blocks() -> Iterator[None]:
+    """Deep backbones repeat a block up to 23 times: within this, two or three times at most."""
+    with pytest.MonkeyPatch.context() as patch:
+        for depth in DEEP:
+            patch.setitem(resnet.DEPTHS, depth, FEW_BLOCKS)
+        patch.setattr(xception, "MIDDLE_BLOCKS", 2)
+        yield
+
+
+def rows() -> list[Any]:
+    """(row, whether with all its blocks): few blocks in every run, all of them where slow.
+
+    Rows that differ only in how many blocks they have are the same with few, and stand there once.
+    """
+    few = [pytest.param((name, False), id=name) for name in _first_of_each("depth")]
+    deep = [name for name in MODELS if name.rpartition("-")[2] in DEEP_BACKBONES]
+    return few + [pytest.param((name, True), id=f"{name}-whole", marks=SLOW) for name in deep]
+
+
 def forms() -> list[Any]:
     """One row of each function and variant: depth and width change nothing in how it exports."""
+    names = _first_of_each("depth", "width")
+    return [pytest.param(name, marks=[] if name in QUICK_FORMS else SLOW) for name in names]
+
+
+def _first_of_each(*but: str) -> list[str]:
+    """One row of each function and variant; `but` these make no difference."""
     first: dict[tuple[Any, ...], str] = {}
     for name, row in MODELS.items():
-        kept = {key: row.variant[key] for key in row.variant if key not in {"depth", "width"}}
+        kept = {key: row.variant[key] for key in row.variant if key not in but}
         first.setdefault((row.make, *sorted(kept.items())), name)
-    return [
-        pytest.param(name, marks=[] if name in QUICK_FORMS else [pytest.mark.slow])
-        for name in first.values()
-    ]
+    return list(first.values())
 
 
 def other_options(name: str) -> dict[str, Any]:

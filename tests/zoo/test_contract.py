@@ -1,4 +1,6 @@
-"""The contract of every row: export, operators, determinism, sizes, INT8 and a stream."""
+"""The contract of every row: export, operators, determinism, sizes, INT8 and a stream.
+
+In every run deep backbones have few blocks; with all of them where tests may be slow."""
 
 from pathlib import Path
 
@@ -25,11 +27,12 @@ TOLERANCE = 1e-4
 """Of the largest logit, between float64 in PyTorch and float32 of the exported graph."""
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=contract.rows())
 def small(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pictures: Path
 ) -> Small:
-    return Small(request.param, tmp_path_factory.mktemp(request.param), pictures)
+    name, whole = request.param
+    return Small(name, tmp_path_factory.mktemp(name), pictures, whole=whole)
 
 
 def test_exported_graph_computes_what_pytorch_does(small: Small) -> None:
@@ -50,6 +53,7 @@ def test_graph_has_only_what_tensorrt_parses_and_none_of_the_traps(small: Small)
     assert all(isinstance(side, int) for side in tensor_shape(core.graph.output[0]))
 
 
+@pytest.mark.usefixtures("streets_once")
 def test_int8_engine_streams_ten_frames(small: Small) -> None:
     frames = [
         (result.labels.shape, int(result.labels.max()))
