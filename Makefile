@@ -14,12 +14,14 @@ demo: .venv/.installed
 	.venv/bin/edgeseg demo
 
 test:
-	.ci/at-once "$(MAKE) lint" ".ci/test-under 3.10 $(THIN)" ".ci/test-under 3.12 $(THIN)"
-	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -q -n 2 --dist worksteal -m "$(FAST)"
+	.ci/at-once "$(MAKE) lint" ".ci/test-under 3.10 $(THIN)" ".ci/test-under 3.12 $(THIN)" \
+		".ci/gpu-packages $(PYTHON)"
+	EDGESEG_PYCUDA="$$(cat .pycuda/interpreter 2>/dev/null)" OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -q -n 2 --dist worksteal -m "$(FAST)"
 
 test-full:
-	.ci/at-once "$(MAKE) lint" ".ci/test-under 3.10" ".ci/test-under 3.12"
-	.venv-test/bin/python -m pytest -q -m "not device"
+	.ci/at-once "$(MAKE) lint" ".ci/test-under 3.10" ".ci/test-under 3.12" ".ci/gpu-packages $(PYTHON)"
+	EDGESEG_PYCUDA="$$(cat .pycuda/interpreter 2>/dev/null)" \
+		.venv-test/bin/python -m pytest -q -m "not device"
 
 lint: .venv-test/.installed
 	.venv-test/bin/ruff check
@@ -30,7 +32,7 @@ bench: .venv-test/.installed
 	.venv-test/bin/python benchmarks/run.py
 
 clean:
-	rm -rf .venv .venv-test .venv-3.10 .venv-3.12 build dist
+	rm -rf .venv .venv-test .venv-3.10 .venv-3.12 .pycuda .tensorrt-bindings build dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find edgeseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -43,5 +45,5 @@ clean:
 	$(PYTHON) -m venv --clear .venv-test
 	.venv-test/bin/python -m pip install --quiet -c constraints.txt torch
 	.venv-test/bin/python -m pip install --quiet -c constraints.txt \
-		-e '.[export,ort,openvino,video,graph,tensorrt,dev]'
+		-e '.[export,ort,openvino,video,graph,tensorrt,cuda13,dev]'
 	touch $@
