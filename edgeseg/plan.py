@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from edgeseg.backends import backend
+from edgeseg.backends.plans import unpacked
 from edgeseg.engine import GRAPH, compiled
 from edgeseg.errors import UsageError
 from edgeseg.files import write_whole
@@ -41,13 +42,15 @@ def compiled_plan(
         on_progress(f"compile for {name}", 0, None)
     if name == "tensorrt":
         body = _for_gpu(stage, manifest, module, options, on_progress)
+        note = _note(module, body)
     else:
         body = compiled(module, (stage / GRAPH).read_bytes(), manifest.precision)
+        note = module.NOTE
     write_whole(stage / f"plan.{name}", body)
     return Plan(
         file=f"plan.{name}",
         fingerprint=module.fingerprint(),
-        note=module.NOTE,
+        note=note,
         options=_given(options),
     )
 
@@ -59,6 +62,14 @@ def refuse_options(name: str, options: PlanOptions) -> None:
             f"{name} runs on a CPU and takes no {', '.join(given)}",
             fix="leave that out, or add --backend tensorrt",
         )
+
+
+def _note(module: ModuleType, plan: bytes) -> str:
+    """What the manifest says of a TensorRT `plan`: that bytes are converted outside, where so."""
+    note: str = module.NOTE
+    if unpacked(plan)[0].get("io") != "float":
+        return note
+    return f"{note}; this TensorRT takes no uint8, so both are float32 at the borders of the plan"
 
 
 def _given(options: PlanOptions) -> dict[str, str]:
@@ -89,6 +100,7 @@ def _for_gpu(
         dla=options.dla,
         gpu_fallback=options.gpu_fallback,
         calibration_cache=source.cache,
+        float_nodes=source.float_nodes,
         cameras=options.cameras,
         float_borders=with_float_borders,
     )
@@ -107,6 +119,8 @@ class _Source(NamedTuple):
     graph: bytes
     cache: bytes | None = None
     """The scales of its tensors, where they are not in the graph."""
+    float_nodes: frozenset[str] = frozenset()
+    """What stays out of INT8 there."""
 
 
 def _graph_for(

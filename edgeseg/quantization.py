@@ -66,7 +66,9 @@ def quantizer_for(
             steps,
             on_progress=on_progress,
         )
-    quantizer = Quantizer(prepared, amax, weights=weights)
+    quantizer = Quantizer(
+        prepared, amax, weights=weights, per_tensor_deconv=steps.per_tensor_deconv
+    )
     if steps.spare > 0:
         quantizer.spared = tuple(_spared(recipe, quantizer))
     return quantizer, ranges

@@ -31,6 +31,7 @@ class Quantizer:
 
     `core` may be an equalised form of the network; `weights` has what was rounded beforehand, by
     layer. `spared` are the layers that are left in float unless something else is asked for.
+    `per_tensor_deconv`: the weight of a ConvTranspose has one scale, as TensorRT wants it.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Quantizer:
         *,
         weights: Mapping[str, RoundedWeights] | None = None,
         spared: Sequence[str] = (),
+        per_tensor_deconv: bool = True,
     ) -> None:
         with needs("graph"):
             from edgeseg.graph.cost import cost_of
@@ -48,6 +50,7 @@ class Quantizer:
         self.spared = tuple(spared)
         self._amax = dict(amax)
         self._weights = dict(weights or {})
+        self._per_tensor_deconv = per_tensor_deconv
         cost = cost_of(core)
         self.macs = cost.macs
         """Of the whole network, float or not."""
@@ -69,7 +72,13 @@ class Quantizer:
         with needs("graph"):
             from edgeseg.graph.quantize import quantized
         kept = self.spared if keep is None else sorted(keep)
-        return quantized(self.core, self._amax, keep=kept, weights=self._weights)
+        return quantized(
+            self.core,
+            self._amax,
+            keep=kept,
+            weights=self._weights,
+            per_tensor_deconv=self._per_tensor_deconv,
+        )
 
     def int8_share(self, keep: Collection[str]) -> float:
         """Percent of the network's MACs in INT8 where the layers `keep` stay float."""

@@ -70,6 +70,8 @@ class Quantization(Document):
     """Biases that keep the mean of each channel."""
     tie_concat: bool = False
     """Equal scales for the inputs of a Concat: faster where they would be requantised."""
+    per_tensor_deconv: bool = True
+    """One scale for all weights of a ConvTranspose, since TensorRT takes none for each channel."""
     spare: float = Field(default=2.5, ge=0, le=100)
     """Percent of the MACs that may stay float in the first layers, where they make the noise."""
 

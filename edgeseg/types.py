@@ -36,7 +36,7 @@ class RoundedWeights(NamedTuple):
     integers: Array
     """int8, of the weight's shape."""
     scales: Floats
-    """(outputs,)."""
+    """(outputs,), or () for one scale of all."""
     bias_shift: Floats
     """(outputs,), to be added to the bias."""
 
@@ -217,6 +217,7 @@ class CompileOptions:
     """Layers that the DLA cannot run go to the GPU; else they are an error."""
     calibration_cache: bytes | None = None
     """TensorRT's text of tensor scales, for a DLA that takes no Q/DQ (8.6 to 10.7)."""
+    float_nodes: frozenset[str] = frozenset()  # that stay out of INT8 there
     cameras: int = 1
     """The most frames at once, where the graph leaves their number open."""
     float_borders: Callable[[bytes], bytes] | None = None

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.needs("onnx", "onnxsim", "openvino", "onnxruntime")
 @pytest.fixture(scope="module")
 def parts(small_int8: Path) -> tuple[bytes, dict[str, float]]:
     """The graph, and the scales as TensorRT reads them."""
-    graph, cache = dla_parts(small_int8, "10.3.0")
+    graph, cache, _ = dla_parts(small_int8, "10.3.0")
     header, *lines = cache.decode().splitlines()
     assert header == "TRT-100300-EntropyCalibration2"
     pairs = (line.rsplit(": ", 1) for line in lines)
@@ -83,6 +83,21 @@ def test_the_graph_is_the_float_one_without_qdq(
         "QuantizeLinear",
         "DequantizeLinear",
     }
+
+
+def test_what_int8_would_spoil_and_what_the_build_left_in_float_stay_out_of_it(
+    small_int8: Path,
+) -> None:
+    import onnx
+
+    graph, _, float_nodes = dla_parts(small_int8, "10.3.0")
+    names = [node.name for node in onnx.load_model_from_string(graph).graph.node]
+    core = {node.name: node for node in onnx.load(small_int8 / "float.onnx").graph.node}
+    left = json.loads((small_int8 / "manifest.json").read_text())["float_layers"]
+    (last,) = (name for name, node in core.items() if "logits" in node.output)
+
+    assert float_nodes == {*(name for name in names if name not in core), last, *left}
+    assert core[last].op_type == "Conv"
 
 
 def test_a_float_engine_has_no_scales(small_fp32: Path) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from edgeseg.errors import BuildError
-from edgeseg.graph.nodes import constants, shapes
+from edgeseg.graph.nodes import constants, producers, shapes
+from edgeseg.graph.quantize import WEIGHT_AXIS
 from edgeseg.graph.tap import float_activations
 from edgeseg.types import Array
 
@@ -50,6 +51,26 @@ def frame_ranges(graph: ModelProto, calibrated: Mapping[str, float]) -> dict[str
             )
         found[name] = calibrated.get(name, max(map(abs, spans.get(name, (0.0, 0.0)))))
     return _with_one_scale(graph, found)
+
+
+def spoilt_by_int8(graph: ModelProto, core: ModelProto) -> frozenset[str]:
+    """The nodes of the frame `graph` of `core` that are to stay in float: head, tail, last layers.
+
+    Of bytes, a step of 255 / 127 leaves every second; of logits, too few to tell classes apart.
+    """
+    inner = {node.name for node in core.graph.node}
+    found = {node.name for node in graph.graph.node} - inner
+    made_by, seen = producers(core), set[str]()
+    tensors = [value.name for value in core.graph.output]
+    while tensors:
+        name = tensors.pop()
+        if name in seen or name not in made_by:
+            continue
+        seen.add(name)
+        found.add(made_by[name].name)
+        if made_by[name].op_type not in WEIGHT_AXIS:
+            tensors.extend(made_by[name].input)
+    return frozenset(found)
 
 
 def _spans(graph: ModelProto, calibrated: Mapping[str, float]) -> dict[str, Span]:

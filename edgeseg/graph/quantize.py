@@ -1,5 +1,9 @@
 """Explicit Q/DQ by TensorRT's placement rules: symmetric S8, zero point 0, weights per channel.
 
+But for a ConvTranspose, whose weight has one scale: TensorRT's kernels take none for each output
+channel (NVIDIA/TensorRT#2380; in #1519 and #1694 builds fail, or results are wrong), and one for
+all is right whichever axis a version goes by.
+
 Weighted layers have both inputs quantised and their outputs left alone; nothing stands between a
 convolution and its activation; of an Add only the residual branch is quantised; biases stay float.
 """
@@ -49,11 +53,13 @@ def quantized(
     *,
     keep: Sequence[str] = (),
     weights: Mapping[str, RoundedWeights] | None = None,
+    per_tensor_deconv: bool = True,
 ) -> ModelProto:
     """A copy of `core` with Q/DQ on the inputs of its weighted layers and on residual branches.
 
     `weights` has by node name what was rounded beforehand; other weights go to the nearest
-    integer, with the scale of the largest of each channel. All scales are numbers that FP16 holds.
+    integer, with the scale of the largest of each channel, or of the largest of all in a
+    ConvTranspose that is `per_tensor_deconv`. All scales are numbers that FP16 holds.
 
     Raises:
         BuildError: a tensor without a usable range.
@@ -61,7 +67,7 @@ def quantized(
     model = ModelProto()
     model.CopyFrom(core)
     values, rounded = constants(model), weights or {}
-    sites = {(node, index): name for name, node, index in _sites(core, keep)}
+    sites = {(node, index) for _, node, index in _sites(core, keep)}
     made: dict[str, list[NodeProto]] = {}
     amax = _within_bounds(model, amax)
     for node in model.graph.node:
@@ -70,15 +76,8 @@ def quantized(
                 if name not in made:
                     made[name] = _activation_pair(model, name, amax)
                 node.input[index] = f"{name}_dq"
-            elif index == 1 and (node.name, 0) in sites and node.op_type in WEIGHT_AXIS:
-                axis = WEIGHT_AXIS[node.op_type]
-                found = rounded.get(node.name) or _nearest(values[name], axis)
-                own = f"{name}_of_{node.name}" if node.name in rounded else name
-                if own not in made:
-                    made[own] = [_weight_dq(model, own, found, axis)]
-                node.input[1] = f"{own}_dq"
-                if found.bias_shift.any():
-                    _shift_bias(model, node, values, found.bias_shift)
+        if (node.name, 0) in sites and node.op_type in WEIGHT_AXIS:
+            _quantize_weight(model, node, values, made, rounded.get(node.name), per_tensor_deconv)
     _insert_after_producers(model, made)
     _drop_repeated_bounds(model)
     prune(model)
@@ -175,7 +174,28 @@ def _activation_pair(model: ModelProto, name: str, amax: Mapping[str, float]) ->
     ]
 
 
-def _nearest(weight: Array, axis: int) -> RoundedWeights:
+def _quantize_weight(
+    model: ModelProto,
+    node: NodeProto,
+    values: Mapping[str, Array],
+    made: dict[str, list[NodeProto]],
+    rounded: RoundedWeights | None,
+    per_tensor_deconv: bool,
+) -> None:
+    """Let `node` read its weight as INT8, in place; what makes it goes into `made`."""
+    name, axis = node.input[1], WEIGHT_AXIS[node.op_type]
+    one = per_tensor_deconv and node.op_type == "ConvTranspose"
+    found = rounded or _nearest(values[name], None if one else axis)
+    own = f"{name}_of_{node.name}" if rounded else name
+    if own not in made:
+        made[own] = [_weight_dq(model, own, found, axis)]
+    node.input[1] = f"{own}_dq"
+    if found.bias_shift.any():
+        _shift_bias(model, node, values, found.bias_shift)
+
+
+def _nearest(weight: Array, axis: int | None) -> RoundedWeights:
+    """The nearest integers, with a scale for each channel of `axis`; None is one scale for all."""
     values = np.asarray(weight, np.float32)
     others = tuple(other for other in range(values.ndim) if other != axis)
     scales = _held_by_half(np.abs(values).max(others) / LEVELS)
@@ -200,9 +220,12 @@ def _weight_dq(model: ModelProto, name: str, weights: RoundedWeights, axis: int)
             initializer(zero, np.zeros(weights.scales.shape, np.int8)),
         ]
     )
-    return helper.make_node(
-        "DequantizeLinear", [stored, scale, zero], [f"{name}_dq"], name=f"{name}_dq", axis=axis
+    node = helper.make_node(
+        "DequantizeLinear", [stored, scale, zero], [f"{name}_dq"], name=f"{name}_dq"
     )
+    if weights.scales.ndim:
+        node.attribute.append(helper.make_attribute("axis", axis))
+    return node
 
 
 def _shift_bias(

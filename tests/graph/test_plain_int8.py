@@ -6,7 +6,7 @@ from onnx import ModelProto, helper
 
 from edgeseg.errors import BuildError
 from edgeseg.graph.frame import FrameSpec, frame_graph
-from edgeseg.graph.plain_int8 import frame_ranges
+from edgeseg.graph.plain_int8 import frame_ranges, spoilt_by_int8
 from edgeseg.graph.tap import float_activations, tapped
 from edgeseg.types import PixelFormat, Size
 from tests.networks import CLASSES, SIZE, small_graph
@@ -116,3 +116,21 @@ def test_a_tensor_of_the_core_without_a_range_is_named(
 
     with pytest.raises(BuildError, match=convolved):
         frame_ranges(graph, known)
+
+
+def test_the_last_layers_of_each_branch_are_spoilt_by_int8_and_those_before_are_not() -> None:
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(3, 3, 1, 1)).astype(np.float32) for name in "abc"}
+    nodes = [
+        helper.make_node("Conv", ["pixels", "a"], ["first"], "first"),
+        helper.make_node("Conv", ["first", "b"], ["left"], "left"),
+        helper.make_node("Conv", ["pixels", "c"], ["right"], "right"),
+        helper.make_node("Sigmoid", ["right"], ["gate"], "gate"),
+        helper.make_node("Mul", ["left", "gate"], ["logits"], "gated"),
+    ]
+    core = small_graph(nodes, weights, shape=(1, 3, 48, 64), out=(1, 3, 48, 64))
+    graph = framed(core)
+    around = {node.name for node in graph.graph.node} - {node.name for node in nodes}
+
+    assert spoilt_by_int8(graph, core) == around | {"left", "right", "gate", "gated"}
+    assert {"Mul_scaled", "ArgMax_ids"} <= around

@@ -154,9 +154,25 @@ def transposed_convolution(group: int) -> ModelProto:
     return small_graph(nodes, {"w": weight}, shape=(1, 4, 8, 8), out=(1, 6, 16, 16))
 
 
-def test_a_transposed_convolution_has_its_channels_on_axis_1() -> None:
+def test_a_transposed_convolution_has_one_scale_which_every_tensorrt_takes() -> None:
     float_model = transposed_convolution(1)
     model = quantized(float_model, {"pixels": 4.0})
+    back, values = named(model, "w_dq"), constants(model)
+    weight, scale = constants(float_model)["w"], values[back.input[1]]
+    assert (scale.shape, attribute(back, "axis")) == ((), None)
+    assert values[back.input[2]].shape == ()
+    assert scale == pytest.approx(np.abs(weight).max() / 127, rel=2**-11)
+    assert np.abs(values[back.input[0]] * scale - weight).max() <= scale * (0.5 + 127 * 2**-11)
+    pixels = np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)
+    wanted, found = run(float_model, {"pixels": pixels}), run(model, {"pixels": pixels})
+    assert np.abs(found - wanted).mean() / np.abs(wanted).mean() < 0.05
+
+
+def test_a_transposed_convolution_can_have_a_scale_for_each_channel_on_axis_1() -> None:
+    float_model = transposed_convolution(1)
+    model = quantized(float_model, {"pixels": 4.0}, per_tensor_deconv=False)
+    one = quantized(float_model, {"pixels": 4.0})
+    assert quantization_hash(model) != quantization_hash(one)
     back, values = named(model, "w_dq"), constants(model)
     assert attribute(back, "axis") == 1
     weight = constants(float_model)["w"]

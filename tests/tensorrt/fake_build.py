@@ -37,6 +37,8 @@ def refusals(network: Any, config: Any, fake: State) -> Iterator[str]:
     yield from _bytes_at_borders(view, fake)
     yield from _shapes(view, config)
     yield from _precision(network, config, fake)
+    yield from _constraints(network)
+    yield from _deconvolutions(view)
     if config._device == "DLA":
         yield from _dla(network, config, fake)
 
@@ -165,6 +167,46 @@ def _precision(network: Any, config: Any, fake: State) -> Iterator[str]:
     has_scales = view.is_quantized or config._calibrator is not None or network._ranges
     if "INT8" in flags and not has_scales:
         yield "Error Code 4: Calibration: no calibrator, and no dynamic ranges are set"
+
+
+def _constraints(network: Any) -> Iterator[str]:
+    """Only what is float can be told to be another float, and only where types are a choice."""
+    view: GraphView = network._view
+    told = {*network._precisions, *(name for name, _ in network._output_types)}
+    if network._strongly_typed and told:
+        yield "Error Code 3: API Usage Error (a precision is set in a strongly typed network)"
+    for node in view.nodes:
+        tensors = [*node.input[:1], *node.output] if node.name in told else []
+        if any(view.types.get(name) not in {FLOAT, HALF} for name in tensors):
+            yield f"Error Code 4: {node.name}: its precision is no choice, for it has no floats"
+
+
+def _deconvolutions(view: GraphView) -> Iterator[str]:
+    """There is no kernel for INT8 with a scale for each output channel."""
+    for node in view.nodes:
+        made = view.maker.get(node.input[1]) if node.op_type == "ConvTranspose" else None
+        if made is None or made.op_type != "DequantizeLinear":
+            continue
+        scale = view.constants.get(made.input[1])
+        if scale is not None and scale.size > 1:
+            fused = f"{made.input[0]} + {made.name} + {node.name}"
+            yield (
+                "[optimizer.cpp::computeCosts::3728] Error Code 10: Internal Error (Could not find "
+                f"any implementation for node {fused}.)"
+            )
+
+
+def constraints(network: Any, config: Any) -> dict[str, str]:
+    """The precision of each layer that was told one and keeps it: without a flag none does."""
+    if not (
+        config._has("PREFER_PRECISION_CONSTRAINTS") or config._has("OBEY_PRECISION_CONSTRAINTS")
+    ):
+        return {}
+    return {
+        name: chosen.name
+        for name, chosen in network._precisions.items()
+        if network._output_types.get((name, 0)) == chosen
+    }
 
 
 def _dla(network: Any, config: Any, fake: State) -> Iterator[str]:

@@ -7,6 +7,7 @@ from tests.tensorrt.fake_binding import Dims
 from tests.tensorrt.fake_build import (
     MIB,
     activation_bytes,
+    constraints,
     layer_key,
     layers_of,
     refusals,
@@ -153,8 +154,14 @@ class Builder:
             "layers": layers if detailed else [item["Name"] for item in layers],
             "verbosity": int(config._verbosity),
             "dla": config._dla_core if config._device == "DLA" else None,
+            "constraints": constraints(network, config),
+            "parser_flags": self._parser_flags(network),
             "compatible": config._has("VERSION_COMPATIBLE"),
         }
+
+    def _parser_flags(self, network: Any) -> list[str]:
+        known = self._fake.module.OnnxParserFlag.__members__
+        return [name for name, flag in known.items() if network._parser().get_flag(flag)]
 
 
 class IOptimizationProfile:

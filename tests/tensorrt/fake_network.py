@@ -145,7 +145,29 @@ class ILayer:
         return self._tensor(list(self._node.output), index)
 
     def get_output_type(self, index: int) -> Any:
-        return self.get_output(index).dtype
+        chosen = self._network._output_types.get((self._node.name, index))
+        return self.get_output(index).dtype if chosen is None else chosen
+
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        self._fake.deprecated((10, 12))
+        self._network._output_types[self._node.name, index] = dtype
+
+    def output_type_is_set(self, index: int) -> bool:
+        return (self._node.name, index) in self._network._output_types
+
+    @property
+    def precision(self) -> Any:
+        chosen = self._network._precisions.get(self._node.name)
+        return self._fake.value("DataType.FLOAT") if chosen is None else chosen
+
+    @precision.setter
+    def precision(self, value: Any) -> None:
+        self._fake.deprecated((10, 12))
+        self._network._precisions[self._node.name] = value
+
+    @property
+    def precision_is_set(self) -> bool:
+        return self._node.name in self._network._precisions
 
     def _tensor(self, names: list[str], index: int) -> Any:
         """None where there is no such tensor, as TensorRT has it."""
@@ -162,6 +184,8 @@ class INetworkDefinition:
         """A weak reference to who parsed it, and who owns the weights."""
         self._dtypes: dict[str, Any] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
+        self._precisions: dict[str, Any] = {}
+        self._output_types: dict[tuple[str, int], Any] = {}
         self._names = {"": "Unnamed Network 0"}
         explicit = self._fake.value("NetworkDefinitionCreationFlag.EXPLICIT_BATCH")
         self._implicit = self._fake.release[0] < 10 and not self._has(explicit)

@@ -31,10 +31,14 @@ def int8(**options: Any) -> CompileOptions:
     return CompileOptions(**(wanted | options))
 
 
+def in_plan(plan: bytes) -> dict[str, Any]:
+    """What the fake wrote of the engine that it built."""
+    return fake_plan.unpacked(unpacked(plan)[1])[0]
+
+
 def devices(plan: bytes) -> dict[str, bool]:
     """Whether each layer of a plan is on the DLA."""
-    layers = fake_plan.unpacked(unpacked(plan)[1])[0]["layers"]
-    return {layer["Name"]: layer["LayerType"] == "DLA" for layer in layers}
+    return {layer["Name"]: layer["LayerType"] == "DLA" for layer in in_plan(plan)["layers"]}
 
 
 def test_a_board_without_a_dla_says_which_have_one(trt: Installed, tmp_path: Path) -> None:
@@ -57,6 +61,24 @@ def test_int8_takes_its_scales_from_a_calibration_cache(trt: Installed, tmp_path
     assert trt.fake.calibrated == 0
     assert not {*activations()} & {*trt.fake.missing_scales}
     assert any(devices(plan).values())
+
+
+@on("8.6.1", "10.3.0", "10.13.0.35", dla_cores=1)
+def test_named_nodes_of_floats_stay_out_of_int8(trt: Installed, tmp_path: Path) -> None:
+    names = frozenset({"Cast_bytes", "Mul_scaled", "stem", "ArgMax_ids"})
+    told = int8(calibration_cache=calibration_cache(), float_nodes=names)
+    plan = trt.module.compile(written(tmp_path, "float"), told)
+    assert in_plan(plan)["constraints"] == {"Mul_scaled": "HALF", "stem": "HALF"}
+
+
+@pytest.mark.parametrize(("dla", "flags"), [(None, []), (0, ["ADJUST_FOR_DLA"])])
+@on("11.4.0.106", dla_cores=1)
+def test_the_parser_shapes_a_graph_for_the_dla_only_where_it_goes_there(
+    trt: Installed, tmp_path: Path, dla: int | None, flags: list[str]
+) -> None:
+    told = int8(dla=dla, gpu_fallback=dla is not None)
+    plan = trt.module.compile(written(tmp_path, "typed"), told)
+    assert in_plan(plan)["parser_flags"] == flags
 
 
 @on("11.4.0.106", dla_cores=2)

@@ -1,5 +1,6 @@
 """Measured kernels: kept from build to build, and never what a build fails for."""
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,23 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(
         written(tmp_path, "float"), CompileOptions(timing_cache=tmp_path / "taken" / "timing.bin")
     )
     assert "measures again" in caplog.text
+
+
+@on("10.3.0")
+def test_a_full_disk_costs_a_warning_and_leaves_nothing_behind(
+    trt: Installed,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    graph, cache = written(tmp_path, "float"), tmp_path / "cache" / "timing.bin"
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert trt.module.compile(graph, CompileOptions(timing_cache=cache))
+    assert "No space left" in caplog.text
+    assert list(cache.parent.iterdir()) == []
 
 
 class Meanwhile:

@@ -53,9 +53,9 @@ def test_a_network_is_typed_by_flag_where_that_is_a_choice(
     kinds = trt.tensorrt.NetworkDefinitionCreationFlag
     strong = 1 << int(kinds.STRONGLY_TYPED) if hasattr(kinds, "STRONGLY_TYPED") else 0
     explicit = 1 << int(kinds.EXPLICIT_BATCH) if hasattr(kinds, "EXPLICIT_BATCH") else 0
-    newest = not hasattr(trt.tensorrt.BuilderFlag, "FP16")
-    assert versions.network_flags(typed=True) == strong | explicit
-    assert versions.network_flags(typed=False) == explicit | (strong if newest else 0)
+    by_flag = hasattr(trt.tensorrt.BuilderFlag, "FP16")  # later there is no other kind
+    assert versions.network_flags(typed=True) == explicit | (strong if by_flag else 0)
+    assert versions.network_flags(typed=False) == explicit
 
 
 class Heard:
@@ -118,8 +118,15 @@ def test_the_last_errors_are_kept_and_forgotten(trt: Installed) -> None:
     severity = trt.tensorrt.ILogger.Severity
     log.clear()
     assert log.last_errors() == "TensorRT gave no reason"
+    long = "[optimizer.cpp] no kernel for " + "conv + " * 2000 + "last"
+    log.log(severity.ERROR, long)
+    assert len(log.last_errors()) < 1000
+    assert log.last_errors().startswith("[optimizer.cpp] no kernel for conv + ")
+    assert log.last_errors().endswith(" + last")
+    log.clear()
     log.log(severity.INFO, "chosen")
-    log.log(severity.ERROR, "first\n")
+    for _ in range(20):
+        log.log(severity.ERROR, "first\n")
     log.log(severity.INTERNAL_ERROR, "second")
     log.log(severity.VERBOSE, "chatter")
     assert log.last_errors() == "first\nsecond"

@@ -15,14 +15,14 @@ from edgeseg.backends.plans import packed
 from edgeseg.backends.tensorrt import dla
 from edgeseg.backends.tensorrt.fingerprint import cannot_start, gpu
 from edgeseg.backends.tensorrt.log import LOG
-from edgeseg.backends.tensorrt.network import Refusal, frames_at_once, open_profile, parsed
+from edgeseg.backends.tensorrt.network import frames_at_once, open_profile, parsed
 from edgeseg.backends.tensorrt.progress import Progress, waited_for
+from edgeseg.backends.tensorrt.refusal import Refusal, unbuilt
 from edgeseg.backends.tensorrt.timing_cache import TimingCache
 from edgeseg.backends.tensorrt.versions import (
     allow_later_versions,
     allow_precision,
     always_typed,
-    calibrate_from,
     dialect,
     refuse_unfit,
     set_optimization_level,
@@ -155,6 +155,8 @@ def _in_memory(builder: trt.Builder, job: _Job) -> bytes:
             raise
         before = job.workspace or _default_workspace(builder)
         smaller = max(before // FALLBACK_SHARE, SMALLEST_MIB * MIB)
+        if smaller >= before:
+            raise _out_of_memory(before, refusal) from refusal
         log.warning(
             "memory ran out with a workspace of %d MiB; once more with %d MiB",
             before // MIB,
@@ -165,12 +167,16 @@ def _in_memory(builder: trt.Builder, job: _Job) -> bytes:
     except Refusal as refusal:
         if not ran_out(refusal.lines):
             raise
-        raise BuildError(
-            f"memory ran out again, with a workspace of {smaller // MIB} MiB:\n{refusal.lines}",
-            fix=shortage(host_memory())
-            or "close other programs, add a swap file, or give a "
-            f"smaller --workspace than {smaller // MIB}",
-        ) from refusal
+        raise _out_of_memory(smaller, refusal) from refusal
+
+
+def _out_of_memory(workspace: int, refusal: Refusal) -> BuildError:
+    """The end of the attempts, the last of which had `workspace` bytes."""
+    return BuildError(
+        f"memory ran out with a workspace of {workspace // MIB} MiB:\n{refusal.lines}",
+        fix=shortage(host_memory())
+        or "close other programs, add a swap file, or build for a smaller --frame or --size",
+    )
 
 
 def _default_workspace(builder: trt.Builder) -> int:
@@ -186,16 +192,12 @@ def _attempt(builder: trt.Builder, job: _Job) -> bytes:
     """
     options = job.options
     config = _configured(builder, job)
-    keep = parsed(builder, config, job.data, job.path, typed=job.typed)
+    on_dla = options.dla is not None
+    keep = parsed(builder, job.data, job.path, typed=job.typed, for_dla=config if on_dla else None)
     network: trt.INetworkDefinition = keep.network
     frames = frames_at_once(network, options.cameras)
     open_profile(builder, config, network, frames)
-    calibrator: object = None
-    if options.dla is not None:
-        if dla.wants_cache(options) and options.calibration_cache is not None:
-            calibrator = calibrate_from(config, dla.with_header(options.calibration_cache))
-        dla.refuse_open_shapes(network)
-        dla.check_coverage(dla.coverage(network, config), options)
+    calibrator = dla.prepare(network, config, options) if on_dla else None
     cache = TimingCache(options.timing_cache) if options.timing_cache else None
     if cache:
         cache.attach(config)
@@ -234,15 +236,14 @@ def _built(
 ) -> bytes:
     """The plan's bytes; `keep` is what TensorRT uses until then, without owning it."""
     progress = Progress(job.on_progress)
-    work = partial(_serialized, builder, network, config, *keep, watch(config, progress))
+    monitor = watch(config, progress)
+    progress.can_cancel = monitor is not None
+    work = partial(_serialized, builder, network, config, *keep, monitor)
     LOG.clear()
     plan: trt.IHostMemory = waited_for(work, progress)
     if plan is None:
-        raise Refusal(
-            f"TensorRT {trt.__version__} cannot build {job.path.name}:\n{LOG.last_errors()}",
-            fix="edgeseg lint names what TensorRT does not take; --verbose shows its log",
-            lines=LOG.last_errors(),
-        )
+        int8 = job.options.precision is Precision.INT8
+        raise unbuilt(network, job.path.name, int8=int8)
     return bytes(plan)
 
 

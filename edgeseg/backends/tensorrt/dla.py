@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 import tensorrt as trt
 
-from edgeseg.backends.tensorrt.versions import has_calibrators, takes_qdq_on_dla
+from edgeseg.backends.tensorrt.versions import (
+    calibrate_from,
+    compute_in_half,
+    has_calibrators,
+    prefer_layer_precisions,
+    takes_qdq_on_dla,
+)
 from edgeseg.errors import BuildError, DeviceError, UsageError
 from edgeseg.types import CompileOptions, Precision
 
@@ -32,6 +39,7 @@ REASONS = {
 }
 """What a DLA wants of a layer, by its type; TensorRT itself gives no reason."""
 QDQ = frozenset({"QUANTIZE", "DEQUANTIZE"})
+FLOATS = frozenset({"FLOAT", "HALF"})
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +106,36 @@ def put_on_dla(config: trt.IBuilderConfig, options: CompileOptions) -> None:
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
+def prepare(
+    network: trt.INetworkDefinition, config: trt.IBuilderConfig, options: CompileOptions
+) -> object:
+    """Tell a build how `network` goes to the DLA, and the log what does not.
+
+    What it gives is to be kept until the build is over: the calibrator, where there is one.
+
+    Raises:
+        BuildError: a shape is left open, or layers need the GPU and that was not allowed.
+    """
+    refuse_open_shapes(network)
+    calibrator: object = None
+    if wants_cache(options) and options.calibration_cache is not None:
+        calibrator = calibrate_from(config, with_header(options.calibration_cache))
+        keep_out_of_int8(network, config, options.float_nodes)
+    check_coverage(coverage(network, config), options)
+    return calibrator
+
+
+def keep_out_of_int8(
+    network: trt.INetworkDefinition, config: trt.IBuilderConfig, names: Collection[str]
+) -> None:
+    """Let the layers of the nodes `names` compute in FP16, but for those of whole numbers."""
+    prefer_layer_precisions(config)
+    for index in range(network.num_layers):
+        layer: trt.ILayer = network.get_layer(index)
+        if layer.name in names and _is_float(layer):
+            compute_in_half(layer)
+
+
 def with_header(cache: bytes) -> bytes:
     """`cache` with the header of this TensorRT, which ignores a cache of any other version."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", trt.__version__)
@@ -160,6 +198,13 @@ def shape_of(tensor: trt.ITensor) -> tuple[int, ...]:
         return tuple(tensor.shape)
     except ValueError:  # it has a length of -1
         return ()
+
+
+def _is_float(layer: trt.ILayer) -> bool:
+    """Whether all that `layer` reads and gives is float: the type of nothing else can be chosen."""
+    tensors = [layer.get_input(index) for index in range(layer.num_inputs)]
+    tensors += [layer.get_output(index) for index in range(layer.num_outputs)]
+    return all(tensor is None or tensor.dtype.name in FLOATS for tensor in tensors)
 
 
 def _why(layer: trt.ILayer, kind: str) -> str:

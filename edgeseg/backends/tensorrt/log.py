@@ -10,6 +10,8 @@ import tensorrt as trt
 
 KEPT = 8
 """Lines of errors: the reason of a failure, and what followed from it."""
+FRONT, BACK = 400, 200
+"""Characters of a line that are quoted: one can name hundreds of fused layers."""
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +30,11 @@ class Log(trt.ILogger):  # type: ignore[misc]
         """Keep `msg`, and pass it on as a debug line; what fails raises with its errors."""
         if severity == trt.ILogger.Severity.VERBOSE:
             return  # tens of thousands of lines in a build
+        line = quoted(msg)
         with self._lock:
-            self._last = msg
-            if severity in self._severe:
-                self._errors.append(msg.strip())
+            self._last = line
+            if severity in self._severe and line not in self._errors:
+                self._errors.append(line)
         log.debug("TensorRT: %s", msg)
 
     def clear(self) -> None:
@@ -49,6 +52,14 @@ class Log(trt.ILogger):  # type: ignore[misc]
         """The newest line of any severity but VERBOSE; "" before the first."""
         with self._lock:
             return self._last
+
+
+def quoted(line: str) -> str:
+    """`line` as a message can hold it, without its middle where it is very long."""
+    line = line.strip()
+    if len(line) <= FRONT + BACK:
+        return line
+    return f"{line[:FRONT]} [...] {line[-BACK:]}"
 
 
 LOG = Log()

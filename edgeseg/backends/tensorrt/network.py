@@ -9,7 +9,8 @@ from typing import NamedTuple
 import tensorrt as trt
 
 from edgeseg.backends.tensorrt.dla import shape_of
-from edgeseg.backends.tensorrt.log import LOG
+from edgeseg.backends.tensorrt.log import LOG, quoted
+from edgeseg.backends.tensorrt.refusal import Refusal
 from edgeseg.backends.tensorrt.versions import (
     failing_node,
     network_flags,
@@ -20,14 +21,8 @@ from edgeseg.errors import BuildError
 
 OPEN = -1
 """A size that the graph leaves open."""
-
-
-class Refusal(BuildError):
-    """TensorRT does not take a graph; `lines` is what it says itself."""
-
-    def __init__(self, problem: str, *, fix: str, lines: str) -> None:
-        super().__init__(problem, fix=fix)
-        self.lines = lines
+LISTED = 8
+"""How many nodes a message names."""
 
 
 class Parsed(NamedTuple):
@@ -39,9 +34,16 @@ class Parsed(NamedTuple):
 
 
 def parsed(
-    builder: trt.Builder, config: trt.IBuilderConfig, data: bytes, path: Path, *, typed: bool
+    builder: trt.Builder,
+    data: bytes,
+    path: Path,
+    *,
+    typed: bool,
+    for_dla: trt.IBuilderConfig | None = None,
 ) -> Parsed:
     """The network of the graph `data`, which came from `path`.
+
+    `for_dla` is the configuration of a build for a DLA, which a parser may shape the network for.
 
     Raises:
         Refusal: an operator, or a use of one, that this TensorRT does not know.
@@ -55,7 +57,8 @@ def parsed(
             lines=LOG.last_errors(),
         )
     parser: trt.OnnxParser = trt.OnnxParser(network, LOG)
-    parse_for_dla(parser, config)
+    if for_dla is not None:
+        parse_for_dla(parser, for_dla)
     if not parser.parse(data, str(path)):
         raise _unparsed(parser, data, path)
     return Parsed(network, parser)
@@ -113,16 +116,17 @@ def open_profile(
 def _unparsed(parser: trt.OnnxParser, data: bytes, path: Path) -> Refusal:
     """One line for each node that was refused, and what to do about them."""
     found = []
-    for index in range(parser.num_errors):
+    for index in range(min(parser.num_errors, LISTED)):
         error: trt.ParserError = parser.get_error(index)
-        found.append(f"{_where(error, data)}{error.desc()}")
-    lines = "\n".join([*found, LOG.last_errors()] if found else [LOG.last_errors()])
+        found.append(f"{_where(error, data)}{quoted(error.desc())}")
+    if parser.num_errors > LISTED:
+        found.append(f"and {parser.num_errors - LISTED} more")
     said = "\n".join(found) or LOG.last_errors()
     return Refusal(
         f"TensorRT {trt.__version__} cannot take {path.name}:\n{said}",
-        fix=f"edgeseg lint {path.name}; write that node with other operators or in another opset "
-        "(TensorRT 8.6 reads up to 17), or report it; --backend openvino may take it",
-        lines=lines,
+        fix="export the network with other operators there (TensorRT 8.6 reads opsets up to 17), "
+        "which edgeseg lint FILE.onnx checks; or --backend openvino, which may take it as it is",
+        lines="\n".join([*found, LOG.last_errors()]),
     )
 
 

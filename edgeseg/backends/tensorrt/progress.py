@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from edgeseg.backends.tensorrt.log import LOG
 from edgeseg.types import OnProgress
@@ -27,6 +27,19 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
+class Phases(Protocol):
+    """Who is told how far a build is; called from threads of TensorRT's own."""
+
+    def started(self, phase: str, parent: str | None, steps: int) -> None:
+        """`phase` begins."""
+
+    def stepped(self, phase: str, step: int) -> bool:
+        """Step number `step` is done; False ends the build."""
+
+    def finished(self, phase: str) -> None:
+        """`phase` is over."""
+
+
 class _Report(NamedTuple):
     step: str
     done: int
@@ -42,7 +55,10 @@ class _Phase:
 
 
 class Progress:
-    """Hears from TensorRT's threads (`versions.Phases`), and tells the thread that waits."""
+    """Hears from TensorRT's threads (as `Phases`), and tells the thread that waits."""
+
+    can_cancel = False
+    """Whether TensorRT asks from step to step; 8.6 never does."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
         self._on_progress = on_progress
@@ -82,11 +98,6 @@ class Progress:
     def cancel(self) -> None:
         """Let the next step be the last."""
         self._cancelled.set()
-
-    @property
-    def can_cancel(self) -> bool:
-        """Whether TensorRT asks from step to step; 8.6 never does."""
-        return self._heard
 
     def tell(self) -> None:
         """Pass on what was heard since the last time, in the thread of the caller."""
@@ -144,11 +155,14 @@ def _settle(outcome: "Future[Result]", work: Callable[[], Result]) -> None:
 def _leave(worker: Thread, progress: Progress) -> None:
     progress.cancel()
     if progress.can_cancel:
+        log.info("the build is asked to stop, which it does between two kernels")
         worker.join(PATIENCE_S)
     if worker.is_alive():
         log.warning(
-            "this TensorRT cannot be stopped within a build: it ends in the background, and its "
-            "plan is dropped"
+            "%s: it ends in the background, and its plan is dropped",
+            f"TensorRT has not stopped within {PATIENCE_S:.0f} s"
+            if progress.can_cancel
+            else "this TensorRT cannot be stopped within a build",
         )
 
 

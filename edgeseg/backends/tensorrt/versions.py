@@ -8,11 +8,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import tensorrt as trt
 
+from edgeseg.backends.tensorrt.progress import Phases
 from edgeseg.errors import EngineMismatch, UsageError
 from edgeseg.types import Precision
 
@@ -83,8 +84,8 @@ def network_flags(*, typed: bool) -> int:
     flags = 0
     if has("NetworkDefinitionCreationFlag.EXPLICIT_BATCH"):
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
-    if not (typed or always_typed()):
-        return flags
+    if not typed or always_typed():
+        return flags  # 11.0 still has the flag, deprecated and without effect
     if has("NetworkDefinitionCreationFlag.STRONGLY_TYPED"):
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     return flags
@@ -135,19 +136,6 @@ def share_profiles(config: trt.IBuilderConfig) -> None:
         return
     if has("PreviewFeature.PROFILE_SHARING_0806"):
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
-
-
-class Phases(Protocol):
-    """Who is told how far a build is; called from threads of TensorRT's own."""
-
-    def started(self, phase: str, parent: str | None, steps: int) -> None:
-        """`phase` begins."""
-
-    def stepped(self, phase: str, step: int) -> bool:
-        """Step number `step` is done; False ends the build."""
-
-    def finished(self, phase: str) -> None:
-        """`phase` is over."""
 
 
 def monitor_of(phases: Phases) -> Any:
@@ -219,6 +207,22 @@ def calibrate_from(config: trt.IBuilderConfig, cache: bytes) -> Any:
     return calibrator
 
 
+def prefer_layer_precisions(config: trt.IBuilderConfig) -> None:
+    """Let a build heed what `compute_in_half` said, but for layers without a kernel in FP16."""
+    if has("BuilderFlag.PREFER_PRECISION_CONSTRAINTS"):
+        config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+
+
+def compute_in_half(layer: trt.ILayer) -> None:
+    """Keep `layer` and what it gives out of INT8, where layers can be told, as up to 10.16."""
+    if not has("ILayer.precision"):
+        return
+    with _without_deprecations():
+        layer.precision = trt.DataType.HALF
+        for index in range(layer.num_outputs):
+            layer.set_output_type(index, trt.DataType.HALF)
+
+
 def takes_qdq_on_dla() -> bool:
     """Whether a DLA takes a graph with Q/DQ, as from 11.4."""
     return not has_calibrators() and has("OnnxParserFlag.ADJUST_FOR_DLA")
@@ -287,7 +291,7 @@ def numpy_dtype(dtype: trt.DataType) -> np.dtype[Any]:
 
 @contextmanager
 def _without_deprecations() -> Iterator[None]:
-    """Calibrators are deprecated from 10.1 on, and the only way to a DLA until 10.7."""
+    """No warnings of what is deprecated and yet, until 10.7, the only way to a DLA."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
