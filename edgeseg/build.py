@@ -263,7 +263,7 @@ def _add_plan(
     folder: Path, name: str, options: PlanOptions, on_progress: OnProgress | None
 ) -> None:
     manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    check_files(folder, manifest, but=name)
     with staged(folder) as stage:
         shutil.copytree(folder, stage, dirs_exist_ok=True)
         shutil.rmtree(stage / "cache", ignore_errors=True)

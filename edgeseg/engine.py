@@ -60,6 +60,7 @@ class Engine:
         self._runner = runner
         self._slot: Slot | None = None
         self._other_size: Engine | None = None
+        self._closed = False
 
     @classmethod
     def open(
@@ -119,9 +120,13 @@ class Engine:
     def new_slot(self) -> Slot:
         """Memory for one more frame in flight; allocate slots before the loop, not in it.
 
-        On a GPU it goes with `close`, and its arrays are not to be touched afterwards.
+        On a GPU it goes with `close`: the slot is empty then, and arrays that were taken out of it
+        are not to be touched any more.
+
+        Raises:
+            DeviceError: a GPU has no memory left.
         """
-        self._refuse_without_plan()
+        self._refuse_unusable()
         if isinstance(self._runner, MakesSlots):
             return self._runner.new_slot()
         return host_slot(self._runner)
@@ -145,7 +150,7 @@ class Engine:
         """Class ids uint8 (H, W) of one RGB picture uint8 (H, W, 3); a fresh array each time.
 
         Raises:
-            UsageError: `image` is no such array.
+            UsageError: `image` is no such array, or the engine was closed.
             EngineMismatch: its size is another one, and the backend cannot be made to take it.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -153,6 +158,7 @@ class Engine:
                 f"an engine takes uint8 (H, W, 3) RGB, got {image.dtype} {image.shape}",
                 fix="convert the picture, for example with cv2.cvtColor",
             )
+        self._refuse_unusable()
         size = Size(*image.shape[:2])
         if size != self.frame_size:
             if self._other_size is None or self._other_size.frame_size != size:
@@ -176,7 +182,7 @@ class Engine:
         Raises:
             EngineMismatch: the backend cannot take another size (TensorRT).
         """
-        self._refuse_without_plan()
+        self._refuse_unusable()
         manifest, folder = self.manifest, self.folder
         if size == self.frame_size:
             plan = (folder / manifest.plans[self.backend_name].file).read_bytes()
@@ -238,7 +244,9 @@ class Engine:
             log.warning("the plan for %s frames is not kept: %s", size, error.problem)
         return body
 
-    def _refuse_without_plan(self) -> None:
+    def _refuse_unusable(self) -> None:
+        if self._closed:
+            raise UsageError(f"the engine {self.folder} was closed", fix="open it again")
         if not self._runner.inputs:
             raise EngineMismatch(
                 f"{self.folder} has no plan yet", fix=f"edgeseg build {self.folder} --backend auto"
@@ -246,6 +254,7 @@ class Engine:
 
     def close(self) -> None:
         """Free the network; closing twice is fine."""
+        self._closed, self._slot = True, None
         self._runner.close()
         if self._other_size is not None:
             self._other_size.close()

@@ -4,22 +4,31 @@ On a CPU this beats a pipeline of stages: a stage waits for the slowest, a worke
 memory of a frame's size is allocated before the first frame.
 """
 
+import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edgeseg.engine import Engine
+from edgeseg.errors import DeviceError
 from edgeseg.types import FrameTime, Pixels, Slot, Source
 
 Draw = Callable[[Slot], Pixels]
 """Draws the frame in a slot into memory of its own; one for each slot."""
 
+log = logging.getLogger(__name__)
 
-@dataclass(kw_only=True)
+
+@dataclass(kw_only=True, eq=False)
 class Result:
-    """One segmented frame. Its arrays are the slot's own: copy what is to outlive the iteration."""
+    """One segmented frame. Its arrays are the slot's own: copy what is to outlive the iteration.
+
+    What is taken out of a result and not copied shows later frames, and on a GPU, once the loop is
+    over, memory that is gone. The results themselves then hold copies of what was in their slots.
+    """
 
     index: int
     labels: Pixels
@@ -37,14 +46,15 @@ class Result:
 class FrameLoop:
     """Runs `engine` over `source`; iterate over `results()`, then `stop()`.
 
-    There is one slot more than there are workers, so that all of them work while the consumer
-    holds a result.
+    There are two slots more than there are workers, so that all of them work while the consumer
+    holds a result; fewer where a GPU has no memory for them.
     """
 
     def __init__(self, engine: Engine, source: Source, draws: list[Draw] | None) -> None:
         self._engine, self._source = engine, source
-        slots = [engine.new_slot() for _ in range(slot_count(engine.workers))]
-        self._draw_of = dict(zip(map(id, slots), draws, strict=True)) if draws else {}
+        slots = _slots(engine)
+        self._draw_of = dict(zip(map(id, slots), draws, strict=False)) if draws else {}
+        self._given: weakref.WeakKeyDictionary[Result, Slot] = weakref.WeakKeyDictionary()
         self._free: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
         for slot in slots:
             self._free.put(slot)
@@ -76,6 +86,7 @@ class FrameLoop:
                 if index not in self._done:
                     break
                 slot, result = self._done.pop(index)
+            self._given[result] = slot
             try:
                 yield result
             finally:
@@ -92,6 +103,20 @@ class FrameLoop:
         for worker in self._workers:
             if worker.ident is not None:
                 worker.join()
+        if self._engine.memory_mode is not None:
+            self._part_from_slots()
+
+    def is_at_rest(self) -> bool:
+        """Whether no worker is alive, as one may be where `stop` was interrupted."""
+        return not any(worker.is_alive() for worker in self._workers)
+
+    def _part_from_slots(self) -> None:
+        """Give the results that somebody still has copies: the memory of their slots will go."""
+        copies: dict[int, tuple[Pixels, Pixels]] = {}
+        for result, slot in self._given.items():
+            if id(slot) not in copies:
+                copies[id(slot)] = slot.labels.copy(), slot.pixels.copy()
+            result.labels, result.pixels = copies[id(slot)]
 
     def _is_over(self, index: int) -> bool:
         if self._failure is not None:
@@ -147,6 +172,22 @@ class FrameLoop:
             self._done[index] = (slot, result)
             self._ready.notify_all()
         return True
+
+
+def _slots(engine: Engine) -> list[Slot]:
+    """One for each frame in flight, or as many as the memory of a GPU has room for.
+
+    Raises:
+        DeviceError: not even one.
+    """
+    wanted = slot_count(engine.workers)
+    slots = [engine.new_slot()]
+    try:
+        while len(slots) < wanted:
+            slots.append(engine.new_slot())
+    except DeviceError as error:
+        log.warning("%d of %d frames in flight: %s", len(slots), wanted, error.problem)
+    return slots
 
 
 def slot_count(workers: int) -> int:

@@ -58,6 +58,8 @@ class RunSummary:
     skipped: list[str]
     """Pictures of a folder that could not be read."""
     outputs: list[str]
+    memory: str | None
+    """How frames reached the GPU; None on a CPU."""
 
 
 def stream(
@@ -158,6 +160,7 @@ def run(
         damaged=getattr(frames.source, "damaged", 0),
         skipped=list(getattr(frames.source, "skipped", [])),
         outputs=list(sinks),
+        memory=frames.engine.memory_mode,
     )
 
 
@@ -229,7 +232,8 @@ class Stream:
         finally:
             self._close_sinks()
             self.source.close()
-            self.engine.close()
+            if self._loop.is_at_rest():  # else an interrupted worker is still at a slot's memory
+                self.engine.close()
             self._scope.close()
 
     def __enter__(self) -> "Stream":

@@ -43,7 +43,8 @@ def known(table: Mapping[str, object], name: str, *, kind: str) -> str:
 
 REMEDIES = {
     "tensorrt": "on a Jetson JetPack brings it: make the environment with python3 -m venv "
-    "--system-site-packages; on another NVIDIA GPU: pip install tensorrt",
+    "--system-site-packages; on another NVIDIA GPU: pip install tensorrt; without a GPU: build "
+    "--until graph here, and compile on the board",
 }
 """For packages that no extra brings."""
 

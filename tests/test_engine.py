@@ -107,7 +107,9 @@ def test_one_changed_byte_in_any_file_is_refused(own: Path, name: str, place: fl
     with pytest.raises(EngineMismatch, match=rf"{name} was altered after the build") as caught:
         Engine.open(own)
     assert caught.value.exit_code == 6
-    assert caught.value.fix == f"edgeseg build {own / 'recipe.toml'} -o {own}"
+    part, _, plan = name.partition(".")
+    of_plan, of_all = f"{own} --backend {plan}", f"{own / 'recipe.toml'} -o {own}"
+    assert caught.value.fix == f"edgeseg build {of_plan if part == 'plan' else of_all}"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -420,6 +422,19 @@ def test_closing_twice_is_fine_also_after_another_size(own: Path) -> None:
     opened(picture(Size(90, 150)))
     opened.close()
     opened.close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda e: e(picture(FRAME)), lambda e: e.new_slot(), lambda e: e.at(Size(*FRAME))],
+    ids=["call", "slot", "size"],
+)
+def test_a_closed_engine_says_so(built: Path, use: Callable[[Engine], object]) -> None:
+    engine = Engine.open(built)
+    engine(picture(FRAME))
+    engine.close()
+    with pytest.raises(UsageError, match="was closed"):
+        use(engine)
 
 
 def test_a_folder_without_a_plan_describes_itself_and_cannot_run(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgeseg.backends import BACKENDS, why_not
+from edgeseg.backends import BACKENDS, backend, why_not
 from edgeseg.errors import EngineMismatch
 from edgeseg.manifest import Manifest
 from edgeseg.tables import known
@@ -14,6 +14,7 @@ def chosen(manifest: Manifest, name: str, folder: Path) -> str:
     Raises:
         UsageError: no such backend.
         EngineMismatch: the folder has no plan for it, or none that can run here.
+        MissingPackage, DeviceError: its only plan is for what this machine lacks.
     """
     if name != "auto":
         known(BACKENDS, name, kind="backend")
@@ -26,6 +27,8 @@ def chosen(manifest: Manifest, name: str, folder: Path) -> str:
     for candidate in BACKENDS:
         if candidate in manifest.plans and why_not(candidate) is None:
             return candidate
+    if len(manifest.plans) == 1:  # what is missing for it has a mend and a code of its own
+        backend(*manifest.plans)
     reasons = "; ".join(f"{plan}: {why_not(plan)}" for plan in manifest.plans)
     raise EngineMismatch(
         f"no plan in {folder} can run here ({reasons or 'it holds none'})",

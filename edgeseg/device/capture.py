@@ -3,11 +3,14 @@
 By cuda-bindings where it is installed, else by ctypes on the driver.
 """
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from edgeseg.device.memory import Stream
 from edgeseg.device.refusals import no_driver, refused, too_old
+from edgeseg.errors import DeviceError
 
 THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do meanwhile spoils nothing."""
@@ -154,9 +157,23 @@ def libcuda() -> Any:
         raise no_driver(error) from error
 
 
-def pop_context() -> None:
-    """Take a context off the driver's stack of this thread that its owner no longer knows of."""
-    libcuda().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+@contextlib.contextmanager
+def same_context() -> Iterator[None]:
+    """A block behind which the thread's current context is the one before it, or none.
+
+    For what leaves a context on the driver's stack that its owner no longer knows of.
+    """
+    try:
+        library = libcuda()
+    except DeviceError:  # there is no such stack
+        yield
+        return
+    before, after = ctypes.c_void_p(), ctypes.c_void_p()
+    library.cuCtxGetCurrent(ctypes.byref(before))
+    yield
+    library.cuCtxGetCurrent(ctypes.byref(after))
+    if after.value != before.value:
+        library.cuCtxPopCurrent_v2(ctypes.byref(after))
 
 
 def _named(status: Any) -> str:

@@ -36,7 +36,7 @@ def open_device(index: int = 0, package: str | None = None) -> Device:
             found = _bindings(index)
         except MissingPackage:
             raise _neither(no_pycuda) from no_pycuda
-        log.info("cuda-bindings drives the GPU: %s", no_pycuda.problem)
+        log.debug("cuda-bindings drives the GPU: %s", no_pycuda.problem)
         return found
 
 

@@ -1,28 +1,19 @@
 """The GPU by NVIDIA's cuda-bindings, of CUDA 12 or 13 as the driver is."""
 
-import contextlib
 import ctypes
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from cuda import bindings
 from cuda.bindings import driver
 
+from edgeseg.device.active import ActiveBlocks
 from edgeseg.device.capture import BindingsRecorder, CapturedGraph, called
 from edgeseg.device.memory import Block, Event, GpuFacts, Graph, Kind, Stream
-from edgeseg.device.refusals import no_such_gpu, out_of_memory, too_old
+from edgeseg.device.refusals import closed, no_such_gpu, out_of_memory, too_old
 from edgeseg.errors import DeviceError
 from edgeseg.types import Array
-
-
-class _Blocks(threading.local):
-    """The blocks of `active` that a thread is in."""
-
-    depth = 0
-    closing = False
-    """The device is to be closed behind the outermost one."""
 
 
 class BindingsDevice:
@@ -38,23 +29,14 @@ class BindingsDevice:
         self.facts = _facts(self._device)
         _check_fits(self.package, bindings.__version__, self.facts.driver)
         self._context = called(driver.cuDevicePrimaryCtxRetain, self._device)
-        self._blocks = _Blocks()
+        self._active = ActiveBlocks(self._push, self._pop, self.close)
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> AbstractContextManager[None]:
         """A block in which the primary context is the current one of this thread."""
-        called(driver.cuCtxPushCurrent, self._context)
-        self._blocks.depth += 1
-        try:
-            yield
-        finally:
-            self._blocks.depth -= 1
-            called(driver.cuCtxPopCurrent)
-            if self._blocks.closing:
-                self.close()
+        return self._active
 
     def allocate(self, kind: Kind, nbytes: int) -> Block:
-        """`nbytes` of memory, zeroed."""
+        """`nbytes` of memory, zeroed where the CPU reaches it."""
         try:
             memory = self._memory(kind, nbytes)
         except DeviceError as error:
@@ -62,9 +44,7 @@ class BindingsDevice:
                 raise
             raise out_of_memory(kind, nbytes, self.free_memory_mib(), self.facts) from error
         block = BindingsBlock(kind, nbytes, memory, moves=not self.facts.concurrent_managed)
-        if kind is Kind.DEVICE:
-            _clear(memory, nbytes)
-        else:
+        if kind is not Kind.DEVICE:
             block.host[:] = 0
         return block
 
@@ -105,13 +85,18 @@ class BindingsDevice:
 
     def close(self) -> None:
         """Release the primary context, at the end of the outermost block of this thread."""
-        if self._context is None:
-            return
-        self._blocks.closing = self._blocks.depth > 0
-        if self._blocks.closing:
+        if self._context is None or self._active.will_close():
             return
         self._context = None
         called(driver.cuDevicePrimaryCtxRelease, self._device)
+
+    def _push(self) -> None:
+        if self._context is None:
+            raise closed()
+        called(driver.cuCtxPushCurrent, self._context)
+
+    def _pop(self) -> None:
+        called(driver.cuCtxPopCurrent)
 
     def _memory(self, kind: Kind, nbytes: int) -> Any:
         """A CUdeviceptr, or the address of pinned memory."""
@@ -145,19 +130,22 @@ class BindingsBlock:
         return self._host
 
     def attach(self, stream: Stream | None) -> None:
-        """Hand managed memory to the work of `stream`; None hands it to the CPU and waits."""
-        if not self._moves or stream is self._owner:
-            return
-        flags = driver.CUmemAttach_flags
+        """Hand managed memory to the work of `stream`; None detaches it and waits."""
         if stream is None:
-            assert self._owner is not None
-            self._attach(self._owner, flags.CU_MEM_ATTACH_HOST.value)
-            self._owner.synchronize()
-            self._owner = None
-        else:
+            owner = self._owner
+            self.detach()
+            if owner is not None:
+                owner.synchronize()
+        elif self._moves and stream is not self._owner:
             assert isinstance(stream, BindingsStream)
-            self._attach(stream, flags.CU_MEM_ATTACH_SINGLE.value)
+            self._attach(stream, driver.CUmemAttach_flags.CU_MEM_ATTACH_SINGLE.value)
             self._owner = stream
+
+    def detach(self) -> None:
+        """Hand managed memory back to the CPU, behind what is in the stream that has it."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            self._attach(owner, driver.CUmemAttach_flags.CU_MEM_ATTACH_HOST.value)
 
     def free(self) -> None:
         """Give it back; freeing twice is fine."""
@@ -227,14 +215,6 @@ class BindingsEvent:
 
 def _array(address: int, nbytes: int) -> Array:
     return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
-
-
-def _clear(memory: Any, nbytes: int) -> None:
-    # On the default stream it would be asynchronous to the others, which do not wait for it.
-    stream = BindingsStream()
-    called(driver.cuMemsetD8Async, memory, 0, nbytes, stream.stream)
-    stream.synchronize()
-    stream.close()
 
 
 def _facts(device: Any) -> GpuFacts:

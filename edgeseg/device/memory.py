@@ -23,7 +23,7 @@ class Kind(str, Enum):
     MAPPED = "mapped"
     """Page-locked host memory that the GPU reaches as well, at an address of its own."""
     MANAGED = "managed"
-    """Both reach it at one address; before the CPU may, it is attached to the host."""
+    """Both reach it at one address, in turn where the GPU has no concurrent managed access."""
     DEVICE = "device"
     """Only the GPU reaches it."""
 
@@ -102,7 +102,19 @@ class Block(Protocol):
         """
 
     def attach(self, stream: Stream | None) -> None:
-        """Hand managed memory to the work of `stream`; None hands it to the CPU and waits."""
+        """Hand managed memory to the work that is put into `stream` from now on.
+
+        None detaches it and waits for the whole stream that had it. Where GPU and CPU have
+        concurrent managed access, and for other kinds of memory, nothing is to be handed over and
+        nothing is done or waited for.
+        """
+
+    def detach(self) -> None:
+        """Hand managed memory back to the CPU, behind what is in the stream that has it.
+
+        It may touch it once that stream, or an event that is recorded in it afterwards, was waited
+        for. Not inside a capture. Nothing is done where `attach` does nothing.
+        """
 
     def free(self) -> None:
         """Give it back; freeing twice is fine, `host` must not be used afterwards."""
@@ -122,7 +134,7 @@ class Device(Protocol):
         """A block in which the primary context is the current one of this thread."""
 
     def allocate(self, kind: Kind, nbytes: int) -> Block:
-        """`nbytes` of memory, zeroed.
+        """`nbytes` of memory, zeroed where the CPU reaches it.
 
         Raises:
             DeviceError: there is not so much, with what is free.

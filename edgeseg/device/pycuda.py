@@ -1,17 +1,17 @@
 """The GPU by pycuda, which is built on the machine and so fits every CUDA."""
 
-import contextlib
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pycuda
 import pycuda.driver as cuda
 
-from edgeseg.device.capture import CapturedGraph, pop_context, recorder
+from edgeseg.device.active import ActiveBlocks
+from edgeseg.device.capture import CapturedGraph, recorder, same_context
 from edgeseg.device.memory import Block, Event, GpuFacts, Graph, Kind, Stream
-from edgeseg.device.refusals import no_such_gpu, out_of_memory, refused
+from edgeseg.device.refusals import closed, no_such_gpu, out_of_memory, refused
 from edgeseg.errors import DeviceError
 from edgeseg.types import Array
 
@@ -19,20 +19,38 @@ NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING, for which pycuda has no name."""
 
 
-class _Blocks(threading.local):
-    """The blocks of `active` that a thread is in."""
+class _Errors:
+    """Turns what pycuda raises inside the block into a DeviceError with CUDA's text.
 
-    depth = 0
-    closing = False
-    """The device is to be closed behind the outermost one."""
+    One object for all blocks, since a frame goes through a dozen of them.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, cuda.Error):
+            raise refused(str(error)) from error
+
+
+ERRORS = _Errors()
 
 
 class PycudaDevice:
-    """A Device by pycuda. Its objects are freed in a block of `active`, or pycuda leaks them."""
+    """A Device by pycuda.
+
+    Its streams and events go with their last reference. Outside a block of `active` pycuda frees
+    them in the thread that opened the device, and warns and leaks them in any other.
+    """
 
     def __init__(self, index: int) -> None:
         self.package = f"pycuda {getattr(pycuda, 'VERSION_TEXT', '')}"
-        with _errors():
+        with ERRORS:
             cuda.init()
             count = cuda.Device.count()
             if not 0 <= index < count:
@@ -40,33 +58,21 @@ class PycudaDevice:
             device = cuda.Device(index)
             self.facts = _facts(device)
             self._context: Any = device.retain_primary_context()
-        self._blocks = _Blocks()
+        self._active = ActiveBlocks(self._push, cuda.Context.pop, self.close)
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> AbstractContextManager[None]:
         """A block in which the primary context is the current one of this thread."""
-        with _errors():
-            self._context.push()
-        self._blocks.depth += 1
-        try:
-            yield
-        finally:
-            self._blocks.depth -= 1
-            cuda.Context.pop()
-            if self._blocks.closing:
-                self.close()
+        return self._active
 
     def allocate(self, kind: Kind, nbytes: int) -> Block:
-        """`nbytes` of memory, zeroed."""
+        """`nbytes` of memory, zeroed where the CPU reaches it."""
         try:
             memory = self._memory(kind, nbytes)
         except cuda.MemoryError as error:
             raise out_of_memory(kind, nbytes, self.free_memory_mib(), self.facts) from error
         except cuda.Error as error:
             raise refused(str(error)) from error
-        if kind is Kind.DEVICE:
-            self._clear(memory, nbytes)
-        else:
+        if kind is not Kind.DEVICE:
             memory[:] = 0
         return PycudaBlock(kind, nbytes, memory, moves=not self.facts.concurrent_managed)
 
@@ -85,7 +91,7 @@ class PycudaDevice:
         assert isinstance(stream, PycudaStream)
         if target.nbytes < source.nbytes:
             raise ValueError(f"{source.nbytes} bytes do not go into {target.nbytes}")
-        with _errors():
+        with ERRORS:
             if source.kind is Kind.DEVICE:
                 host = target.host[: source.nbytes]
                 cuda.memcpy_dtoh_async(host, source.memory, stream.stream)
@@ -103,23 +109,25 @@ class PycudaDevice:
 
     def free_memory_mib(self) -> int:
         """What the driver says is free; on a Tegra less than could be had."""
-        with _errors():
+        with ERRORS:
             return int(cuda.mem_get_info()[0]) >> 20
 
     def close(self) -> None:
         """Release the primary context, at the end of the outermost block of this thread."""
-        if self._context is None:
-            return
-        self._blocks.closing = self._blocks.depth > 0
-        if self._blocks.closing:
+        if self._context is None or self._active.will_close():
             return
         context, self._context = self._context, None
-        with _errors():
+        with ERRORS, same_context():
             # pycuda releases it in the thread where it is current, and takes it off its own
             # stack of contexts, but not off the driver's.
             context.push()
             context.detach()
-            pop_context()
+
+    def _push(self) -> None:
+        if self._context is None:
+            raise closed()
+        with ERRORS:
+            self._context.push()
 
     def _memory(self, kind: Kind, nbytes: int) -> Any:
         """A DeviceAllocation, or a uint8 array whose base is the allocation."""
@@ -131,13 +139,6 @@ class PycudaDevice:
             return cuda.managed_empty(nbytes, np.uint8, mem_flags=flag)
         flag = cuda.host_alloc_flags.DEVICEMAP if kind is Kind.MAPPED else 0
         return cuda.pagelocked_empty(nbytes, np.uint8, mem_flags=flag)
-
-    def _clear(self, memory: Any, nbytes: int) -> None:
-        # On the default stream it would be asynchronous to the others, which do not wait for it.
-        with _errors():
-            stream = cuda.Stream(NON_BLOCKING)
-            cuda.memset_d8_async(memory, 0, nbytes, stream)
-            stream.synchronize()
 
 
 class PycudaBlock:
@@ -160,29 +161,34 @@ class PycudaBlock:
         return array
 
     def attach(self, stream: Stream | None) -> None:
-        """Hand managed memory to the work of `stream`; None hands it to the CPU and waits."""
-        if not self._moves or stream is self._owner:
-            return
-        with _errors():
-            if stream is None:
-                assert self._owner is not None
-                self._allocation.attach(cuda.mem_attach_flags.HOST, self._owner.stream)
-                self._owner.synchronize()
-                self._owner = None
-            else:
-                assert isinstance(stream, PycudaStream)
+        """Hand managed memory to the work of `stream`; None detaches it and waits."""
+        if stream is None:
+            owner = self._owner
+            self.detach()
+            if owner is not None:
+                owner.synchronize()
+        elif self._moves and stream is not self._owner:
+            assert isinstance(stream, PycudaStream)
+            with ERRORS:
                 self._allocation.attach(cuda.mem_attach_flags.SINGLE, stream.stream)
-                self._owner = stream
+            self._owner = stream
+
+    def detach(self) -> None:
+        """Hand managed memory back to the CPU, behind what is in the stream that has it."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            with ERRORS:
+                self._allocation.attach(cuda.mem_attach_flags.HOST, owner.stream)
 
     def free(self) -> None:
         """Give it back; freeing twice is fine."""
         allocation, self._allocation, self.memory = self._allocation, None, None
         if allocation is not None:
-            with _errors():
+            with ERRORS:
                 allocation.free()
 
     def _address(self) -> int:
-        with _errors():
+        with ERRORS:
             if self.kind is Kind.PINNED:
                 return 0
             if self.kind is Kind.DEVICE:
@@ -194,13 +200,13 @@ class PycudaStream:
     """A Stream."""
 
     def __init__(self) -> None:
-        with _errors():
+        with ERRORS:
             self.stream: Any = cuda.Stream(NON_BLOCKING)
         self.handle = int(self.stream.handle)
 
     def synchronize(self) -> None:
         """Wait until all of its work is done."""
-        with _errors():
+        with ERRORS:
             self.stream.synchronize()
 
     def close(self) -> None:
@@ -213,24 +219,24 @@ class PycudaEvent:
 
     def __init__(self, blocking: bool) -> None:
         flags = cuda.event_flags
-        with _errors():
+        with ERRORS:
             self._event: Any = cuda.Event(flags.BLOCKING_SYNC if blocking else flags.DEFAULT)
 
     def record(self, stream: Stream) -> None:
         """Put the mark behind what `stream` holds now."""
         assert isinstance(stream, PycudaStream)
-        with _errors():
+        with ERRORS:
             self._event.record(stream.stream)
 
     def synchronize(self) -> None:
         """Wait until the stream passed the mark."""
-        with _errors():
+        with ERRORS:
             self._event.synchronize()
 
     def ms_since(self, earlier: Event) -> float:
         """Milliseconds on the GPU between two marks that were passed."""
         assert isinstance(earlier, PycudaEvent)
-        with _errors():
+        with ERRORS:
             return float(self._event.time_since(earlier._event))
 
     def close(self) -> None:
@@ -257,12 +263,3 @@ def _facts(device: Any) -> GpuFacts:
         total_memory_mib=int(device.total_memory()) >> 20,
         driver=(driver // 1000, driver % 1000 // 10),
     )
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Turn what pycuda raises inside the block into a DeviceError with CUDA's text."""
-    try:
-        yield
-    except cuda.Error as error:
-        raise refused(str(error)) from error

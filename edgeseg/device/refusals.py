@@ -38,6 +38,11 @@ def refused(problem: str) -> DeviceError:
     return DeviceError(f"CUDA refused: {problem}", fix=fix)
 
 
+def closed() -> DeviceError:
+    """The error for a device that is used after it was closed."""
+    return DeviceError("the GPU was closed", fix="open it again")
+
+
 def no_driver(reason: object) -> DeviceError:
     """The error for a machine where libcuda.so.1 cannot be loaded."""
     return DeviceError(f"NVIDIA's driver cannot be loaded: {reason}", fix=NO_DRIVER)

@@ -173,11 +173,6 @@ def cuMemFree(dptr: CUdeviceptr) -> None:
 
 
 @_answers()
-def cuMemsetD8Async(dst: CUdeviceptr, uc: int, n: int, stream: CUstream) -> None:
-    current().fill(int(dst), uc, n, _stream(stream))
-
-
-@_answers()
 def cuMemcpyHtoDAsync(dst: CUdeviceptr, src: object, nbytes: int, stream: CUstream) -> None:
     current().copy("HtoD", int(dst), _host(src), nbytes, _stream(stream))
 

@@ -29,6 +29,9 @@ class FakeLibcuda:
     def cuGraphDestroy(self, graph: object) -> int:
         return _code(lambda: current().destroy(_number(graph)))
 
+    def cuCtxGetCurrent(self, context: object) -> int:
+        return _code(lambda: _fill(context, 0xC0 if current().on_stack() else None), context)
+
     def cuCtxPopCurrent_v2(self, context: object) -> int:
         return _code(lambda: (current().pop(), _fill(context, 0xC0)), context)
 
@@ -47,7 +50,7 @@ def _number(value: object) -> int:
     return plain
 
 
-def _fill(result: object, number: int) -> None:
+def _fill(result: object, number: int | None) -> None:
     assert isinstance(result._obj, ctypes.c_void_p)
     result._obj.value = number
 

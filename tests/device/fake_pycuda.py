@@ -1,42 +1,21 @@
 """`pycuda.driver` in the part that edgeseg may use, over the simulated GPU, as strict as it is."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 
 import numpy as np
 
 from tests.device import pycuda_types
-from tests.device.cuda_results import RESULTS, CudaFault, GpuFault
+from tests.device.cuda_results import CudaFault, GpuFault
 from tests.device.gpu_parts import Mark, Memory, Queue
+from tests.device.pycuda_contexts import Context, Warded, routine
 from tests.device.pycuda_types import (
-    Error,
     LogicError,
-    MemoryError,
-    RuntimeError,
     device_attribute,
     host_alloc_flags,
 )
 from tests.device.simulated_gpu import current
 
 VERSION_TEXT = "2026.1"
-
-
-@contextmanager
-def routine(name: str, hint: str = "") -> Iterator[None]:
-    """pycuda's error for what CUDA refuses inside the block."""
-    try:
-        yield
-    except CudaFault as fault:
-        kinds = {2: MemoryError, 100: RuntimeError, 600: RuntimeError, 999: Error}
-        text = f"{name} failed: {RESULTS[fault.code][1]}{hint}"
-        raise kinds.get(fault.code, LogicError)(text) from None
-
-
-def depends_on_context() -> None:
-    with routine("explicit_context_dependent", " - no currently active context?"):
-        current().require_context()
 
 
 def init(flags: int = 0) -> None:
@@ -86,58 +65,16 @@ class Device:
         return Context._make()
 
 
-class Context:
-    """Contexts are made by `Device.retain_primary_context`."""
-
-    def __init__(self) -> None:
-        raise RuntimeError("This class cannot be instantiated from Python")
-
-    @classmethod
-    def _make(cls) -> "Context":
-        made = cls.__new__(cls)
-        made._valid, made._thread = True, threading.get_ident()
-        return made
-
-    def push(self) -> None:
-        with routine("cuCtxPushCurrent"):
-            if not self._valid:
-                raise CudaFault(201)
-            current().push()
-
-    @staticmethod
-    def pop() -> None:
-        if not current().pushed():
-            raise LogicError(
-                "context::pop failed: invalid device context - cannot pop non-current context"
-            )
-        current().pop()
-
-    @staticmethod
-    def synchronize() -> None:
-        with routine("cuCtxSynchronize"):
-            current().require_context()
-
-    def detach(self) -> None:
-        """Like the real one, it leaves the primary context on CUDA's stack, not on pycuda's."""
-        if not self._valid:
-            raise LogicError("context::detach failed: invalid device context")
-        self._valid = False
-        if current().pushed() or self._thread == threading.get_ident():
-            current().strand()
-            current().release()
-
-
-class _Owned:
-    """Something with a handle, freed with its last reference; only where its context is current."""
+class _Owned(Warded):
+    """Something with a handle."""
 
     def __init__(self, thing: object) -> None:
-        depends_on_context()
-        self._gpu = current()
+        super().__init__()
         self.handle = current().create(thing)
 
     def __del__(self) -> None:
-        if hasattr(self, "handle") and self._gpu.has_context():
-            self._gpu.destroy(self.handle)
+        if hasattr(self, "handle"):
+            self._clean_up(lambda: self._gpu.destroy(self.handle))
 
 
 class Stream(_Owned):
@@ -169,10 +106,10 @@ class Event(_Owned):
             return current().elapsed_ms(event.handle, self.handle)
 
 
-class _Allocation:
+class _Allocation(Warded):
     def __init__(self, kind: str, nbytes: int, call: str) -> None:
-        depends_on_context()
-        self._gpu, self._free = current(), False
+        super().__init__()
+        self._free = False
         with routine(call):
             self._memory: Memory = current().allocate(kind, nbytes)
 
@@ -184,8 +121,8 @@ class _Allocation:
         self._free = True
 
     def __del__(self) -> None:
-        if hasattr(self, "_memory") and not self._free and self._gpu.has_context():
-            self._gpu.free(self._memory)
+        if hasattr(self, "_memory") and not self._free:
+            self._clean_up(lambda: self._gpu.free(self._memory))
 
 
 class DeviceAllocation(_Allocation):
@@ -234,11 +171,6 @@ def managed_empty(shape: object, dtype: object, order: str = "C", mem_flags: int
     return _array(made, shape, dtype, order)
 
 
-def memset_d8_async(dest: object, data: int, size: int, stream: Stream | None = None) -> None:
-    with routine("cuMemsetD8Async"):
-        current().fill(int(dest), data, size, _handle(stream))
-
-
 def memcpy_htod_async(dest: object, src: object, stream: Stream | None = None) -> None:
     address, nbytes = _contiguous(src)
     with routine("cuMemcpyHtoDAsync"):
@@ -284,7 +216,7 @@ PUBLIC = [
     "ManagedAllocation", "MemoryError", "PagelockedHostAllocation", "RuntimeError", "Stream",
     "device_attribute", "event_flags", "get_driver_version", "host_alloc_flags", "init",
     "managed_empty", "mem_alloc", "mem_attach_flags", "mem_get_info", "memcpy_dtoh_async",
-    "memcpy_htod_async", "memset_d8_async", "pagelocked_empty",
+    "memcpy_htod_async", "pagelocked_empty",
 ]  # fmt: skip
 """What the fake has; each of them is in the real module."""
 

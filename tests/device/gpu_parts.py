@@ -118,6 +118,10 @@ class Contexts:
         """How often this thread has pushed it."""
         return self._pushed.get(threading.get_ident(), 0)
 
+    def on_stack(self) -> bool:
+        """Whether the driver has a context current in this thread, also one that was left."""
+        return bool(self.pushed() or self._stranded.get(threading.get_ident()))
+
     def has_context(self) -> bool:
         return bool(self.retained and self.pushed())
 

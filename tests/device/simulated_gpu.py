@@ -192,7 +192,3 @@ class SimulatedGpu(Streams):
             self.copies.append((direction, nbytes))
 
         self.enqueue(stream, move)
-
-    def fill(self, address: int, value: int, nbytes: int, stream: int) -> None:
-        self.at(address, nbytes)
-        self.enqueue(stream, lambda: self.view(address, nbytes).fill(value))

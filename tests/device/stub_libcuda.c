@@ -19,7 +19,7 @@ enum { UNSUPPORTED = 900, INVALIDATED = 901 };
 #define OFFSET ((Address)1 << 48)
 #define MEMORY ((size_t)64 << 20)
 
-typedef struct { char *target; const char *source; int value; size_t bytes; } Work;
+typedef struct { char *target; const char *source; size_t bytes; } Work;
 typedef struct { int count; Work works[64]; } Graph;
 typedef struct { int capturing, valid; Graph graph; } Stream;
 typedef struct { unsigned flags; double ms; } Event;
@@ -65,8 +65,7 @@ static CUresult do_work(Stream *stream, Work work) {
         stream->graph.works[stream->graph.count++] = work;
         return OK;
     }
-    if (work.source) memcpy(work.target, work.source, work.bytes);
-    else memset(work.target, work.value, work.bytes);
+    memcpy(work.target, work.source, work.bytes);
     clock_ms += 0.5;
     return OK;
 }
@@ -137,6 +136,10 @@ CUresult cuCtxPopCurrent_v2(void **context) {
     *context = (void *)0xC0;
     return OK;
 }
+CUresult cuCtxGetCurrent(void **context) {
+    *context = depth ? (void *)0xC0 : NULL;
+    return OK;
+}
 CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
     *free = MEMORY - taken;
     *total = MEMORY;
@@ -173,14 +176,11 @@ CUresult cuMemFree_v2(Address address) {
     if (!refused) taken -= drop((void *)(address < OFFSET ? address : address - OFFSET));
     return refused;
 }
-CUresult cuMemsetD8Async(Address target, unsigned char value, size_t bytes, Stream *stream) {
-    return do_work(stream, (Work){(char *)(target - OFFSET), NULL, value, bytes});
-}
 CUresult cuMemcpyHtoDAsync_v2(Address target, void *source, size_t bytes, Stream *stream) {
-    return do_work(stream, (Work){(char *)(target - OFFSET), source, 0, bytes});
+    return do_work(stream, (Work){(char *)(target - OFFSET), source, bytes});
 }
 CUresult cuMemcpyDtoHAsync_v2(void *target, Address source, size_t bytes, Stream *stream) {
-    return do_work(stream, (Work){target, (char *)(source - OFFSET), 0, bytes});
+    return do_work(stream, (Work){target, (char *)(source - OFFSET), bytes});
 }
 CUresult cuStreamAttachMemAsync(Stream *stream, Address address, size_t bytes, unsigned flags) {
     if (bytes || address >= OFFSET || (flags != 2 && flags != 4) || !stream) return INVALID_VALUE;

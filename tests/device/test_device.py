@@ -40,10 +40,10 @@ def test_pinned_memory_has_no_address_for_the_gpu(opened: Opened) -> None:
         assert block.pointer == 0
 
 
-def test_device_memory_is_zeroed_and_out_of_the_cpus_reach(opened: Opened) -> None:
+def test_device_memory_is_out_of_the_cpus_reach(opened: Opened) -> None:
     (block,) = blocks(opened.device, Kind.DEVICE)
     with given_back(block):
-        assert not opened.gpu.view(block.pointer, SIZE).any()
+        assert opened.gpu.view(block.pointer, SIZE).size == SIZE
         with pytest.raises(DeviceError, match="out of the CPU's reach"):
             _ = block.host
 
@@ -64,9 +64,11 @@ def test_copies_land_when_the_stream_is_waited_for_and_not_before(opened: Opened
 
 def test_copy_fills_the_start_of_larger_memory_and_refuses_smaller(opened: Opened) -> None:
     device, stream = opened.device, opened.device.stream()
-    far, large, small = device.allocate(Kind.DEVICE, 8), *blocks(device, Kind.PINNED, Kind.DEVICE)
+    far, eight = device.allocate(Kind.DEVICE, 8), device.allocate(Kind.PINNED, 8)
+    (large,) = blocks(device, Kind.PINNED)
     large.host[:] = 3
-    with given_back(stream, far, large, small):
+    with given_back(stream, far, large, eight):
+        device.copy(far, eight, stream)
         device.copy(large, far, stream)
         stream.synchronize()
         assert large.host.tolist() == [0] * 8 + [3] * (SIZE - 8)
@@ -85,6 +87,29 @@ def test_managed_memory_goes_to_the_stream_and_comes_back_to_the_cpu(opened: Ope
             add_one(opened, block, stream)
             block.attach(None)
             assert (block.host == frame + 1).all()
+
+
+def test_managed_memory_comes_back_behind_its_own_work_and_waits_for_no_other(
+    opened: Opened,
+) -> None:
+    device, stream, event = (
+        opened.device, opened.device.stream(), opened.device.event(blocking=True),
+    )  # fmt: skip
+    first, second = blocks(device, Kind.MANAGED, Kind.MANAGED)
+    with given_back(stream, event, first, second):
+        for block in (first, second):
+            block.host[:] = 10
+            block.attach(stream)
+            add_one(opened, block, stream)
+            block.detach()
+            if block is first:
+                event.record(stream)
+        assert not (first.host == 11).any(), "detaching has waited"
+        event.synchronize()
+        assert (first.host == 11).all()
+        assert not (second.host == 11).any(), "waiting for one frame has waited for the next"
+        stream.synchronize()
+        assert (second.host == 11).all()
 
 
 def test_managed_memory_that_still_belongs_to_the_cpu_is_a_fault_on_the_gpu(opened: Opened) -> None:
@@ -179,6 +204,61 @@ def test_closed_device_has_given_back_its_context(package: str, where: str) -> N
         else:
             in_thread(device.close)
         assert gpu.leaks() == []
+
+
+def test_device_that_was_closed_says_so(package: str) -> None:
+    with fake_gpu(package):
+        from edgeseg.device.choice import open_device
+
+        device = open_device()
+        device.close()
+        with pytest.raises(DeviceError, match="the GPU was closed"), device.active():
+            pass
+
+
+def test_closing_needs_no_driver_beside_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_library() -> None:
+        raise DeviceError("libcuda.so.1 cannot be loaded")
+
+    with fake_gpu("pycuda") as gpu:
+        from edgeseg.device import capture
+        from edgeseg.device.choice import open_device
+
+        monkeypatch.setattr(capture, "libcuda", no_library)
+        open_device().close()
+        assert gpu.retained == 0
+
+
+class Contexts:
+    """The driver's stack of a thread, of which pycuda knows one part."""
+
+    def __init__(self, *contexts: int) -> None:
+        self.stack = list(contexts)
+
+    def cuCtxGetCurrent(self, found: object) -> int:  # noqa: N802
+        found._obj.value = self.stack[-1] if self.stack else None
+        return 0
+
+    def cuCtxPopCurrent_v2(self, found: object) -> int:  # noqa: N802
+        found._obj.value = self.stack.pop()
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("before", "left"),
+    [([], [7]), ([3], [3, 7]), ([3], [7, 3]), ([7], [7, 7])],
+    ids=["none", "of another package", "of pycuda.autoinit", "of PyTorch"],
+)
+def test_releasing_leaves_the_context_current_that_was(
+    monkeypatch: pytest.MonkeyPatch, before: list[int], left: list[int]
+) -> None:
+    from edgeseg.device import capture
+
+    driver = Contexts(*before)
+    monkeypatch.setattr(capture, "libcuda", lambda: driver)
+    with capture.same_context():
+        driver.stack = left.copy()  # what pycuda's detach leaves there
+    assert driver.stack[-1:] == before[-1:]
 
 
 def test_facts_are_what_the_gpu_says(package: str) -> None:

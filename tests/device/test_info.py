@@ -25,7 +25,7 @@ def _board(root: Path) -> Path:
 def test_a_board_says_what_it_is(tmp_path: Path) -> None:
     facts = machine(_board(tmp_path))
     assert facts["jetson"] == "NVIDIA Jetson Orin Nano Developer Kit"
-    assert facts["l4t"] == "36.4.3"
+    assert (facts["jetpack"], facts["l4t"]) == ("6.2", "36.4.3")
     assert facts["cpu"] == "ARMv8 rev 1"
     assert facts["cpu_flags"] == "asimddp asimdhp"
     assert facts["memory_mib"] == 7620
@@ -39,12 +39,12 @@ def test_another_arm_board_is_no_jetson(tmp_path: Path) -> None:
     model.write_text("Raspberry Pi 5\0")
     (tmp_path / "etc/nv_tegra_release").unlink()
     facts = machine(tmp_path)
-    assert (facts["jetson"], facts["l4t"]) == (None, None)
+    assert (facts["jetson"], facts["jetpack"], facts["l4t"]) == (None, None, None)
 
 
 def test_missing_files_make_no_error(tmp_path: Path) -> None:
     facts = machine(tmp_path)
-    unknown = ("cpu", "memory_mib", "cpu_flags", "governor", "jetson", "l4t", "gpu")
+    unknown = ("cpu", "memory_mib", "cpu_flags", "governor", "jetson", "jetpack", "l4t", "gpu")
     assert {facts[name] for name in unknown} == {None}
 
 

@@ -2,20 +2,25 @@
 
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.cli.conftest import edgeseg_cli, workplace
 from tests.device.fakes import fake_gpu
 from tests.device.simulated_gpu import SimulatedGpu
 from tests.tensorrt.fake_state import Board, State
 from tests.tensorrt.fake_use import Use, with_context
 from tests.tensorrt.fakes import fake_tensorrt, made_module
 from tests.tensorrt.surface import VERSIONS
+
+__all__ = ["edgeseg_cli", "workplace"]
 
 UNVERIFIED = (
     "no TensorRT here: that plans are built and run by a real one stays unverified; run "
@@ -91,3 +96,28 @@ def use() -> Iterator[Callable[..., Use]]:
 
         with_context(gpu)
         yield make
+
+
+OnBoard = Callable[..., Any]
+
+
+@pytest.fixture
+def board() -> Iterator[OnBoard]:
+    """Puts a board with a TensorRT where the one before was; `gpu` are facts of its GPU."""
+    with ExitStack() as whole:
+        parts = whole.enter_context(ExitStack())
+
+        def on(version: str, *, package: str = "pycuda", gpu: Any = None, **facts: Any) -> Any:
+            parts.close()
+            simulated = parts.enter_context(fake_gpu(package, **(gpu or {})))
+            parts.enter_context(fake_tensorrt(version, **facts))
+            return simulated
+
+        yield on
+
+
+@pytest.fixture
+def folder(small_int8: Path, workplace: Path) -> Path:
+    """An engine that was built on a machine without a GPU."""
+    shutil.copytree(small_int8, workplace / "engine")
+    return Path("engine")

@@ -123,7 +123,7 @@ def test_timing_cache_goes_round(trt: Installed, tmp_path: Path) -> None:
 
 def test_cancelled_build_gives_nothing_but_the_interrupt(trt: Installed, tmp_path: Path) -> None:
     if not hasattr(trt.tensorrt, "IProgressMonitor"):
-        pytest.skip("8.6 asks nobody during a build: see test_builder.py")
+        pytest.skip("8.6 asks nobody during a build: see test_progress.py")
     cache = tmp_path / "timing.bin"
 
     def interrupt(*_: object) -> None:

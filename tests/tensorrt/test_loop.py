@@ -1,5 +1,6 @@
 """Engines with a TensorRT plan: the whole loop on a simulated GPU, and what an engine refuses."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from edgeseg.backends import onnxruntime as reference
 from edgeseg.engine import Engine
-from edgeseg.errors import EngineMismatch, UsageError, VideoError
+from edgeseg.errors import DeviceError, EngineMismatch, UsageError, VideoError
 from edgeseg.loop import FrameLoop
 from edgeseg.manifest import Plan
 from edgeseg.publish import seal
@@ -21,6 +22,7 @@ from edgeseg.types import (
     Pixels,
     RuntimeOptions,
     Size,
+    Slot,
     VideoInfo,
 )
 from tests.device.gpu_parts import OFFSET
@@ -142,6 +144,70 @@ def test_a_source_that_breaks_leaves_nothing_on_the_gpu(trt: Installed, folder: 
         masks(engine, Pictures(pictures(), breaks_at=4))
     assert trt.gpu is not None
     assert trt.gpu.leaks() == []
+
+
+@on_one
+def test_results_outlive_the_memory_of_their_slots(folder: Path) -> None:
+    with Engine.open(folder, backend_name="tensorrt", workers=1) as engine:
+        loop = FrameLoop(engine, Pictures(pictures()), None)
+        results = list(loop.results())
+        loop.stop()
+    np.testing.assert_array_equal(results[-1].labels, wanted(folder)[-1])
+    np.testing.assert_array_equal(results[-1].pixels, pictures()[-1])
+    assert {result.labels.shape for result in results} == {tuple(FRAME)}
+
+
+@pytest.mark.parametrize("room", [1, 3])
+@on_one
+def test_a_gpu_with_little_memory_left_has_fewer_frames_in_flight(
+    folder: Path, room: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[Slot] = []
+
+    def new_slot() -> Slot:
+        if len(made) == room:
+            raise DeviceError("Orin has no 1.0 MiB of mapped memory left")
+        made.append(Engine.new_slot(engine))
+        return made[-1]
+
+    with Engine.open(folder, backend_name="tensorrt", workers=3) as engine:
+        monkeypatch.setattr(engine, "new_slot", new_slot)
+        found = masks(engine, Pictures(pictures()))
+    np.testing.assert_array_equal(found, wanted(folder))
+    assert f"{room} of 5 frames in flight: Orin has no" in caplog.text
+
+
+@pytest.mark.needs("av", "cv2")
+@on_one
+def test_an_interrupted_end_leaves_a_worker_the_memory_that_it_writes_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    class Stuck(Pictures):
+        def read_into(self, pixels: Buffer) -> FrameTime | None:
+            if len(self.addresses) == 1:
+                assert go_on.wait(10)
+                pixels.fill(0)
+            return super().read_into(pixels)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Engine.open(folder, backend_name="tensorrt") as engine:
+        frames = stream(engine, Stuck(pictures()), workers=1)
+        results = iter(frames)
+        next(results)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "join", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                frames.close()
+        assert frames.engine.new_slot().pixels.size
+        go_on.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("worker-"):
+                thread.join()
+        frames.engine.close()
 
 
 @on_one

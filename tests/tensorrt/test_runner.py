@@ -1,5 +1,6 @@
 """Plans on a simulated GPU: what is loaded, what is refused, and what is given back."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,3 +206,86 @@ def test_closing_waits_for_what_runs_and_ends_the_slots(
     for late in (lambda: runner.launch(slot), slot.pending, runner.new_slot):
         with pytest.raises(DeviceError, match="closed"):
             late()
+
+
+@pytest.mark.parametrize("trt", ["8.6.1", "10.3.0", "11.4.0.106"], indirect=True)
+def test_a_plan_without_activations_runs(
+    trt: Installed, plan: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = trt.tensorrt.ICudaEngine
+    right = kind._setup
+
+    def without(self: object, header: dict[str, object], **rest: object) -> None:
+        right(self, header={**header, "activations": 0}, **rest)
+
+    monkeypatch.setattr(kind, "_setup", without)
+    runner = opened(trt, plan)
+    np.testing.assert_array_equal(run(runner, runner.new_slot(), image()), wanted(image()))
+    runner.close()
+
+
+@pytest.mark.parametrize("memory", ["mapped", "copy"])
+@on()
+def test_slots_of_a_closed_engine_are_empty_and_not_memory_that_is_gone(
+    trt: Installed, plan: bytes, memory: str
+) -> None:
+    runner = opened(trt, plan, memory=memory)
+    slot = runner.new_slot()
+    runner.close()
+    assert (slot.pixels.size, slot.labels.size, slot.inputs, slot.outputs) == (0, 0, {}, {})
+    with pytest.raises(ValueError, match="could not broadcast"):
+        np.copyto(slot.pixels, image())
+
+
+@pytest.mark.parametrize(
+    "trt",
+    [("10.3.0", {"package": package, "gpu": DISCRETE}) for package in ("pycuda", "cuda")],
+    indirect=True,
+    ids=["pycuda", "cuda"],
+)
+def test_a_slot_that_cannot_be_made_leaves_nothing_behind(
+    trt: Installed, runner: "TensorRTRunner", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = runner.new_slot()
+    runner.new_slot()  # in the second lane
+    assert trt.gpu is not None
+    before = trt.gpu.leaks()
+    kind = trt.tensorrt.IExecutionContext
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "set_tensor_address", lambda *_: False)
+        with pytest.raises(DeviceError, match="the address"):
+            runner.new_slot()
+    assert trt.gpu.leaks() == before
+    for one in (slot, runner.new_slot()):
+        np.testing.assert_array_equal(run(runner, one, image()), wanted(image()))
+
+
+@on()
+def test_closing_waits_for_a_thread_that_is_about_to_launch(
+    trt: Installed, plan: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = opened(trt, plan, cuda_graph=False)
+    slot = runner.new_slot()
+    kind = trt.tensorrt.IExecutionContext
+    right, inside, go_on = kind.execute_async_v3, threading.Event(), threading.Event()
+
+    def slow(self: object, stream: int) -> object:
+        inside.set()
+        assert go_on.wait(10)
+        return right(self, stream)
+
+    monkeypatch.setattr(kind, "execute_async_v3", slow)
+    threads = [
+        threading.Thread(target=call) for call in (lambda: runner.launch(slot), runner.close)
+    ]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    threads[1].join(0.05)
+    assert threads[1].is_alive()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert trt.fake.pending == {}
+    with pytest.raises(DeviceError, match="closed"):
+        slot.pending()

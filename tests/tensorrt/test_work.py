@@ -1,5 +1,6 @@
 """What the frame of a slot goes through: streams, graphs, events and threads."""
 
+import importlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from edgeseg.errors import DeviceError
 from edgeseg.types import Slot
 from tests.device.gpu_parts import GraphExec, Mark
+from tests.device.steps import in_thread
 from tests.tensorrt.conftest import Installed
 from tests.tensorrt.running import (
     DISCRETE,
@@ -68,6 +71,65 @@ def test_copies_have_a_second_stream_with_activations_of_its_own(
     for seed, slot in enumerate(slots):
         slot.pending()
         np.testing.assert_array_equal(slot.labels, wanted(image(seed)))
+    runner.close()
+
+
+@on(gpu={"compute_capability": (5, 3)})
+def test_waiting_for_a_frame_in_managed_memory_waits_for_no_frame_behind_it(
+    trt: Installed, runner: "TensorRTRunner"
+) -> None:
+    slots = [runner.new_slot() for _ in range(2)]
+    for seed, slot in enumerate(slots):
+        np.copyto(slot.pixels, image(seed))
+        runner.launch(slot)
+    assert trt.gpu is not None
+    clock = trt.gpu.clock_ms
+    slots[0].pending()
+    half = trt.gpu.clock_ms
+    np.testing.assert_array_equal(slots[0].labels, wanted(image(0)))
+    slots[1].pending()
+    np.testing.assert_array_equal(slots[1].labels, wanted(image(1)))
+    assert half - clock == pytest.approx(trt.gpu.clock_ms - half)
+
+
+@on(gpu={"compute_capability": (5, 3)})
+def test_a_thread_that_waits_for_its_frame_does_not_spoil_the_capture_of_a_new_slot(
+    runner: "TensorRTRunner", trt: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeseg.device.pycuda import PycudaDevice
+
+    slot = runner.new_slot()
+    np.copyto(slot.pixels, image(1))
+    begin, ended = PycudaDevice.begin_capture, []
+
+    def begin_and_wait(self: PycudaDevice, stream: object) -> None:
+        begin(self, stream)
+        ended.append(in_thread(slot.pending))
+
+    monkeypatch.setattr(PycudaDevice, "begin_capture", begin_and_wait)
+    runner.launch(slot)
+    other = runner.new_slot()
+    assert ended == [None]
+    assert graphs(trt) == 2
+    np.testing.assert_array_equal(slot.labels, wanted(image(1)))
+    np.testing.assert_array_equal(run(runner, other, image(2)), wanted(image(2)))
+
+
+@on(gpu={"compute_capability": (5, 3)})
+def test_managed_memory_is_the_cpus_again_after_a_frame_that_was_refused(
+    trt: Installed, plan: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = opened(trt, plan, cuda_graph=False)
+    slot = runner.new_slot()
+    log = importlib.import_module("edgeseg.backends.tensorrt.log").LOG
+    log.log(trt.tensorrt.ILogger.ERROR, "old news")
+    kind = trt.tensorrt.IExecutionContext
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "execute_async_v3", lambda self, _: self._refused("a reason"))
+        with pytest.raises(DeviceError, match=r"did not take a frame: .*a reason") as caught:
+            runner.launch(slot)
+    assert "old news" not in caught.value.problem
+    np.testing.assert_array_equal(run(runner, slot, image(3)), wanted(image(3)))
     runner.close()
 
 

@@ -24,7 +24,6 @@ class Frame:
         copied = mode == "copy"
         self._host = allocate(Kind.PINNED if copied else SHARED[mode], border.nbytes)
         self._gpu = allocate(Kind.DEVICE, border.nbytes) if copied else self._host
-        self.attach(None)
         memory = self._host.host[: border.nbytes]
         self._bound: Array = memory.view(border.dtype).reshape(border.shape)
         self._direct = border.dtype == np.uint8
@@ -35,10 +34,15 @@ class Frame:
         """Where the GPU reads or writes it."""
         return self._gpu.pointer
 
-    def attach(self, stream: Stream | None) -> None:
-        """Hand managed memory to `stream`, or with None to the CPU; other memory needs neither."""
+    def attach(self, stream: Stream) -> None:
+        """Hand managed memory to the work of `stream`; other memory needs no handing."""
         if self._host.kind is Kind.MANAGED:
             self._host.attach(stream)
+
+    def detach(self) -> None:
+        """Hand managed memory back to the CPU, behind that work."""
+        if self._host.kind is Kind.MANAGED:
+            self._host.detach()
 
     def upload(self, device: Device, stream: Stream) -> None:
         """Put the copy of an input to the GPU into `stream`, where there is one to be made."""

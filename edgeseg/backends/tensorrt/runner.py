@@ -1,25 +1,22 @@
-"""Plans on the GPU: a plan that was checked, its engine, and slots whose memory the GPU reaches."""
+"""Plans on the GPU: slots whose memory it reaches, and their frames."""
 
 import contextlib
-import hashlib
 import logging
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
+import numpy as np
 import tensorrt as trt
 
-from edgeseg.backends.plans import unpacked
-from edgeseg.backends.tensorrt.borders import REBUILD, borders_of
-from edgeseg.backends.tensorrt.fingerprint import cannot_start
+from edgeseg.backends.tensorrt.borders import Border, borders_of
 from edgeseg.backends.tensorrt.frames import Frame
-from edgeseg.backends.tensorrt.log import LOG
+from edgeseg.backends.tensorrt.loading import LoadedEngine, cameras, checked
 from edgeseg.backends.tensorrt.versions import activation_bytes
-from edgeseg.backends.tensorrt.work import Lane, Work
+from edgeseg.backends.tensorrt.work import Lane, Work, closed
 from edgeseg.device.choice import mode_for, open_device
 from edgeseg.device.memory import Block, Device, GpuFacts, Kind, MemoryMode
-from edgeseg.errors import DeviceError, EngineMismatch
+from edgeseg.errors import DeviceError
 from edgeseg.types import RuntimeOptions, Slot, TensorSpec
 
 LEAST_ACTIVATION = 256
@@ -35,19 +32,21 @@ def opened(plan: bytes, device: int, *, runtime: RuntimeOptions) -> "TensorRTRun
         EngineMismatch: the plan is truncated or altered, or this TensorRT does not take it.
         DeviceError: no GPU, or one without the memory that `runtime` asks for.
     """
-    header, body = _whole(plan)
+    header, body = checked(plan)
     gpu = open_device(device)
-    try:
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(gpu.close)
         mode = _mode(runtime, gpu.facts)
         with gpu.active():
-            engine = _Engine(header, body)
-    except BaseException:
-        gpu.close()
-        raise
+            loaded = LoadedEngine(header, body)
+            on_error.callback(loaded.close)
+            borders = borders_of(loaded.engine, cameras(header))
+        on_error.pop_all()
     log.info("TensorRT %s on %s, %s memory", trt.__version__, gpu.facts.name, mode)
     return TensorRTRunner(
         gpu,
-        engine,
+        loaded,
+        borders,
         mode=mode,
         lanes=2 if mode == "copy" else 1,
         blocking=runtime.sync == "blocking",
@@ -58,61 +57,52 @@ def opened(plan: bytes, device: int, *, runtime: RuntimeOptions) -> "TensorRTRun
 class TensorRTRunner:
     """A plan on the GPU, and the memory of its slots.
 
-    `close` frees that memory too: the arrays of a slot must not be touched afterwards.
+    `close` frees that memory too: its slots are empty then, and arrays that were taken out of them
+    must not be touched.
     """
 
     def __init__(
         self,
         device: Device,
-        engine: "_Engine",
+        loaded: LoadedEngine,
+        borders: tuple[Border, ...],
         *,
         mode: MemoryMode,
         lanes: int,
         blocking: bool,
         captures: bool,
     ) -> None:
-        borders = engine.borders
-        self.inputs: Mapping[str, TensorSpec] = {
-            border.name: border.spec() for border in borders if border.is_input
-        }
+        specs = {border.name: (border.is_input, border.spec()) for border in borders}
+        self.inputs: Mapping[str, TensorSpec] = {n: spec for n, (i, spec) in specs.items() if i}
         self.outputs: Mapping[str, TensorSpec] = {
-            border.name: border.spec() for border in borders if not border.is_input
+            n: spec for n, (i, spec) in specs.items() if not i
         }
         self.memory_mode: MemoryMode = mode
-        self._device, self._engine = device, engine
-        self._lanes: list[Lane] = []
+        self._device, self._loaded, self._borders = device, loaded, borders
         self._lane_count, self._blocking, self._captures = lanes, blocking, captures
-        self._slots = 0
+        self._lanes: list[Lane] = []
+        self._slots: list[Slot] = []
         self._lock = threading.Lock()
         self._closed = False
         self._closing = contextlib.ExitStack()
-        self._closing.callback(engine.close)
+        self._closing.callback(loaded.close)
 
     def new_slot(self) -> Slot:
         """Memory for one more frame, a context that is bound to it, and its graph.
 
+        Any thread may ask for it, also while others run; what does not fit leaves nothing behind.
+
         Raises:
-            DeviceError: no memory is left, or TensorRT refuses.
+            DeviceError: no memory is left, TensorRT refuses, or the engine was closed.
         """
-        if self._closed:
-            raise DeviceError("the engine was closed", fix="open it again")
-        with self._lock, self._device.active():
-            lane = self._next_lane()
-            frames = [
-                Frame(border, self.memory_mode, self._allocate) for border in self._engine.borders
-            ]
-            work = Work(self._device, lane, frames, blocking=self._blocking)
-            self._closing.callback(work.close)
-            ready = work.prepare(self._engine.engine, captures=self._captures)
-            self._captures = self._captures and ready
-        arrays = {frame.border.name: frame.array for frame in frames}
-        return Slot(
-            inputs={name: arrays[name] for name in self.inputs},
-            outputs={name: arrays[name] for name in self.outputs},
-            pixels=arrays["frame"][0],
-            labels=arrays["labels"][0],
-            bound=work,
-        )
+        with self._lock:
+            if self._closed:
+                raise closed()
+            with self._device.active(), contextlib.ExitStack() as made:
+                slot = self._made_slot(made)
+                self._closing.callback(made.pop_all().close)
+            self._slots.append(slot)
+        return slot
 
     def launch(self, slot: Slot) -> None:
         """Start on `slot` and return; `slot.pending` waits. Any thread may, with its own slot."""
@@ -127,103 +117,63 @@ class TensorRTRunner:
             if self._closed:
                 return
             self._closed = True
-            for lane in self._lanes:
-                self._closing.callback(
-                    lane.stream.synchronize
-                )  # comes first: the order is reversed
+            works = [slot.bound for slot in self._slots if isinstance(slot.bound, Work)]
+            for step in (*(lane.stream.synchronize for lane in self._lanes),
+                         *(work.retire for work in works)):  # fmt: skip
+                self._closing.callback(step)  # comes before the rest: the order is reversed
             try:
                 with self._device.active():
                     self._closing.close()
             finally:
+                for slot in self._slots:
+                    _empty(slot)
                 self._device.close()
+
+    def _made_slot(self, made: contextlib.ExitStack) -> Slot:
+        """A slot whose parts `made` frees."""
+        lane = self._next_lane()
+        allocate = partial(self._allocate, made)
+        frames = [Frame(border, self.memory_mode, allocate) for border in self._borders]
+        work = Work(self._device, lane, frames, blocking=self._blocking)
+        made.callback(work.close)
+        ready = work.prepare(self._loaded.engine, captures=self._captures)
+        self._captures = self._captures and ready
+        arrays = {frame.border.name: frame.array for frame in frames}
+        return Slot(
+            inputs={name: arrays[name] for name in self.inputs},
+            outputs={name: arrays[name] for name in self.outputs},
+            pixels=arrays["frame"][0],
+            labels=arrays["labels"][0],
+            bound=work,
+        )
 
     def _next_lane(self) -> Lane:
         """The lane of the next slot; slots take them in turn."""
-        index = self._slots % self._lane_count
+        index = len(self._slots) % self._lane_count
         if index == len(self._lanes):
-            nbytes = max(activation_bytes(self._engine.engine), LEAST_ACTIVATION)
-            stream = self._device.stream()
-            self._closing.callback(stream.close)
-            activation = self._allocate(Kind.DEVICE, nbytes)
+            with contextlib.ExitStack() as made:
+                stream = self._device.stream()
+                made.callback(stream.close)
+                nbytes = max(activation_bytes(self._loaded.engine), LEAST_ACTIVATION)
+                activation = self._allocate(made, Kind.DEVICE, nbytes)
+                self._closing.callback(made.pop_all().close)
             self._lanes.append(Lane(stream=stream, activation=activation))
-        self._slots += 1
         return self._lanes[index]
 
-    def _allocate(self, kind: Kind, nbytes: int) -> Block:
+    def _allocate(self, made: contextlib.ExitStack, kind: Kind, nbytes: int) -> Block:
         block = self._device.allocate(kind, nbytes)
-        self._closing.callback(block.free)
+        made.callback(block.free)
         return block
-
-
-class _Engine:
-    """The engine with what has to outlive it, and its borders."""
-
-    def __init__(self, header: dict[str, Any], body: bytes) -> None:
-        LOG.clear()
-        try:
-            loader: trt.Runtime = trt.Runtime(LOG)
-        except TypeError as error:
-            raise cannot_start() from error
-        _prepare_loader(loader, header)
-        self._loader: trt.Runtime | None = loader
-        self.engine: trt.ICudaEngine | None = loader.deserialize_cuda_engine(body)
-        if self.engine is None:
-            raise EngineMismatch(
-                f"TensorRT {trt.__version__} does not take this plan of TensorRT "
-                f"{header.get('tensorrt', 'unknown')}: {LOG.last_errors()}",
-                fix=REBUILD,
-            )
-        try:
-            self.borders = borders_of(self.engine, _cameras(header))
-        except EngineMismatch:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Free the engine, then what loaded it."""
-        self.engine = None
-        self._loader = None
-
-
-def _prepare_loader(loader: trt.Runtime, header: dict[str, Any]) -> None:
-    """Tell it of the DLA, and that a version-compatible plan may bring code of its own."""
-    core = header.get("dla")
-    if core is not None:
-        if type(core) is not int or not 0 <= core < loader.num_DLA_cores:
-            raise EngineMismatch(
-                f"the plan is for DLA core {core}, and this machine has {loader.num_DLA_cores}",
-                fix=REBUILD,
-            )
-        loader.DLA_core = core
-    if header.get("version_compatible"):
-        loader.engine_host_code_allowed = True
 
 
 def _finish(slot: Slot, work: Work) -> None:
     slot.stages_ms["infer"] = work.wait()
 
 
-def _whole(plan: bytes) -> tuple[dict[str, Any], bytes]:
-    """Header and body of a plan that is as it was built; no other may reach TensorRT.
-
-    Raises:
-        EngineMismatch: it is truncated or altered.
-    """
-    header, body = unpacked(plan)
-    if header.get("bytes") != len(body):
-        raise EngineMismatch(
-            f"the plan has {len(body)} bytes and was built with {header.get('bytes')}", fix=REBUILD
-        )
-    if header.get("sha256") != hashlib.sha256(body).hexdigest():
-        raise EngineMismatch("the plan was altered after the build", fix=REBUILD)
-    return header, body
-
-
-def _cameras(header: dict[str, Any]) -> int:
-    cameras = header.get("cameras", 1)
-    if type(cameras) is not int or cameras < 1:
-        raise EngineMismatch(f"the plan is for {cameras!r} cameras", fix=REBUILD)
-    return cameras
+def _empty(slot: Slot) -> None:
+    """Take the arrays out of a slot whose memory is gone: reading there would end the process."""
+    slot.inputs, slot.outputs = {}, {}
+    slot.pixels = slot.labels = np.empty(0, np.uint8)
 
 
 def _mode(runtime: RuntimeOptions, facts: GpuFacts) -> MemoryMode:

@@ -36,6 +36,7 @@ class Work:
     """The context of one slot, its events, and its graph where it could be captured.
 
     A context that was captured is run by its graph alone: what else is done to it is undefined.
+    The lock keeps another thread from closing it while a frame is launched or waited for.
     """
 
     def __init__(
@@ -44,12 +45,15 @@ class Work:
         self._device, self._lane, self._frames = device, lane, frames
         self._context: trt.IExecutionContext | None = None
         self._graph: Graph | None = None
-        self._closing = contextlib.ExitStack()
-        self._closing.callback(self._forget)
-        self._start = device.event(blocking=blocking)
-        self._closing.callback(self._start.close)
-        self._end = device.event(blocking=blocking)
-        self._closing.callback(self._end.close)
+        self._lock = threading.Lock()
+        self._retired = False
+        with contextlib.ExitStack() as made:
+            made.callback(self._forget)
+            self._start = device.event(blocking=blocking)
+            made.callback(self._start.close)
+            self._end = device.event(blocking=blocking)
+            made.callback(self._end.close)
+            self._closing = made.pop_all()
 
     def prepare(self, engine: trt.ICudaEngine, *, captures: bool) -> bool:
         """Make the context ready, and capture its graph if it `captures`; False: it was refused.
@@ -77,39 +81,56 @@ class Work:
         Raises:
             DeviceError: CUDA or TensorRT refuses, or the engine was closed.
         """
-        if self._context is None:
-            raise DeviceError("the engine of this slot was closed", fix="open it again")
-        for frame in self._frames:
-            frame.to_plan()
-        stream = self._lane.stream
-        with self._device.active(), self._lane.lock:
-            self._attach(stream)
+        with self._lock:
+            self._refuse_retired()
+            for frame in self._frames:
+                frame.to_plan()
+            with self._device.active(), self._lane.lock:
+                self._put(self._lane.stream)
+
+    def wait(self) -> float:
+        """Wait until the labels are there; the milliseconds on the GPU, copies included.
+
+        Only for this frame: others may be behind it in the stream.
+
+        Raises:
+            DeviceError: what CUDA says went wrong since the launch, or the engine was closed.
+        """
+        with self._lock:
+            self._refuse_retired()
+            with self._device.active():
+                self._end.synchronize()
+                spent = self._end.ms_since(self._start)
+            for frame in self._frames:
+                frame.from_plan()
+        return spent
+
+    def retire(self) -> None:
+        """Take no more frames; returns when no thread is at one any more."""
+        with self._lock:
+            self._retired = True
+
+    def close(self) -> None:
+        """Free graph, events and context, after the last frame was waited for; twice is fine."""
+        self.retire()
+        self._closing.close()
+
+    def _refuse_retired(self) -> None:
+        if self._retired:
+            raise closed()
+
+    def _put(self, stream: Stream) -> None:
+        """All that a frame is, and at its end the mark that `wait` waits for."""
+        self._attach(stream)
+        try:
             self._start.record(stream)
             if self._graph is not None:
                 self._graph.launch(stream)
             else:
                 self._enqueue(stream)
-            self._end.record(stream)
-
-    def wait(self) -> float:
-        """Wait until the labels are there; the milliseconds on the GPU, copies included.
-
-        Raises:
-            DeviceError: what CUDA says went wrong since the launch.
-        """
-        if self._context is None:
-            raise DeviceError("the engine of this slot was closed", fix="open it again")
-        with self._device.active():
-            self._end.synchronize()
-            self._attach(None)
-            spent = self._end.ms_since(self._start)
-        for frame in self._frames:
-            frame.from_plan()
-        return spent
-
-    def close(self) -> None:
-        """Free graph, events and context, after the last frame was waited for; twice is fine."""
-        self._closing.close()
+        finally:
+            self._detach()  # after an error too: the CPU writes the next frame
+        self._end.record(stream)
 
     def _forget(self) -> None:
         self._graph = None
@@ -127,9 +148,11 @@ class Work:
             raise _refused(problem)
         with self._lane.lock:
             self._attach(stream)
-            ran = context.execute_async_v3(stream.handle)
-            stream.synchronize()
-            self._attach(None)
+            try:
+                ran = context.execute_async_v3(stream.handle)
+            finally:
+                self._detach()
+                stream.synchronize()
         if not ran:
             raise _refused("did not run the plan")
         return context
@@ -145,6 +168,7 @@ class Work:
         return self._device.end_capture(stream)
 
     def _enqueue(self, stream: Stream) -> None:
+        LOG.clear()
         context: trt.IExecutionContext = self._context
         for frame in self._frames:
             frame.upload(self._device, stream)
@@ -153,9 +177,18 @@ class Work:
         for frame in self._frames:
             frame.download(self._device, stream)
 
-    def _attach(self, stream: Stream | None) -> None:
+    def _attach(self, stream: Stream) -> None:
         for frame in self._frames:
             frame.attach(stream)
+
+    def _detach(self) -> None:
+        for frame in self._frames:
+            frame.detach()
+
+
+def closed() -> DeviceError:
+    """What is raised for a slot of an engine that was closed, and where a new one is asked for."""
+    return DeviceError("the engine was closed", fix="open it again")
 
 
 def _unbound(context: trt.IExecutionContext, frames: Sequence[Frame], stream: Stream) -> str | None:
