@@ -46,25 +46,29 @@ class Lane:
     end: Event
     graph: Graph | None = None
 
-    def attach(self, stream: Stream | None) -> None:
-        """Hand managed memory over; the rest needs no handing."""
-        for block in (self.frame, self.labels):
-            if block.kind is Kind.MANAGED:
-                block.attach(stream)
-
     def launch(self) -> None:
         """Put one frame into the stream."""
         assert self.graph is not None
-        self.attach(self.stream)
+        self.attach()
         self.start.record(self.stream)
         self.graph.launch(self.stream)
+        self.detach()
         self.end.record(self.stream)
 
     def wait(self) -> float:
         """Milliseconds on the GPU, once the labels are there."""
         self.end.synchronize()
-        self.attach(None)
         return self.end.ms_since(self.start)
+
+    def attach(self) -> None:
+        """Hand managed memory to the stream; the rest needs no handing."""
+        for block in (self.frame, self.labels):
+            block.attach(self.stream)
+
+    def detach(self) -> None:
+        """Hand it back to the CPU, behind what is in the stream."""
+        for block in (self.frame, self.labels):
+            block.detach()
 
 
 def main() -> None:
@@ -202,7 +206,6 @@ def _lane(
         stream=stream, frame=near[0], labels=near[1], frame_on_gpu=far[0], labels_on_gpu=far[1],
         start=events[0], end=events[1],
     )  # fmt: skip
-    lane.attach(None)
     lane.graph = _captured(device, lane, lambda: [
         kernel.launch(far[0].pointer, far[1].pointer, pixels, stream) for _ in range(work)
     ])  # fmt: skip
@@ -211,10 +214,10 @@ def _lane(
 
 
 def _captured(device: Device, lane: Lane, work: Callable[[], object]) -> Graph:
-    lane.attach(lane.stream)
+    lane.attach()
     work()  # a kernel is loaded by its first launch, which must not be a captured one
+    lane.detach()
     lane.stream.synchronize()
-    lane.attach(None)
     device.begin_capture(lane.stream)
     if lane.frame_on_gpu is not lane.frame:
         device.copy(lane.frame_on_gpu, lane.frame, lane.stream)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edgeseg.backends.chosen import chosen
 from edgeseg.device.board import BoardState, board_state
@@ -89,9 +90,11 @@ class Loop:
 
     source: str
     sinks: tuple[str, ...]
-    workers: int
+    workers: int | None
+    """None takes what suits the engine."""
     show: Show | None
     codec: str | None
+    scale: bool
 
 
 def benchmark(
@@ -106,13 +109,14 @@ def benchmark(
     runtime: RuntimeOptions | None = None,
     show: Show | None = None,
     codec: str | None = None,
+    scale: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Benchmark:
     """Time `engine` alone on `frames` frames, then the whole loop over `source`, if one is given.
 
     `rivals` are other engine folders; each frame is timed on all of them in turn, so that what
     the machine does meanwhile hits them alike. `threads` and `runtime` are for folders: an opened
-    engine has its own.
+    engine has its own. With `scale` the source delivers frames of the engine's size.
 
     Raises:
         UsageError: fewer than one frame, or `runtime` for an engine that runs on a CPU or is open.
@@ -134,9 +138,12 @@ def benchmark(
         others = [opened.enter_context(_rival(rival, threads, runtime)) for rival in rivals]
         loop = None
         if source is not None:
-            used = workers or engine.default_workers()
-            loop = Loop(source=source, sinks=sinks, workers=used, show=show, codec=codec)
-        return _measured(engine, others, loop, frames, runtime, on_progress)
+            loop = Loop(
+                source=source, sinks=sinks, workers=workers, show=show, codec=codec, scale=scale
+            )
+        seen = _seen(engine, others, loop, frames, on_progress)
+        sync = runtime.sync if runtime and on_gpu(engine) else None
+        return _benchmark_of(engine, seen, sync)
 
 
 def network_latencies_ms(
@@ -147,19 +154,38 @@ def network_latencies_ms(
     return [latencies.wall_ms for latencies in found]
 
 
-def _measured(
+class _Seen(NamedTuple):
+    """What one measurement gave."""
+
+    ours: Latencies
+    theirs: dict[Engine, Latencies]
+    during: During
+    done: RunSummary | None
+    end_to_end: EndToEnd | None
+    load: ForeignLoad
+    board: Boards
+
+
+def _seen(
     engine: Engine,
     others: Sequence[Engine],
     loop: Loop | None,
     frames: int,
-    runtime: RuntimeOptions | None,
     on_progress: OnProgress | None,
-) -> Benchmark:
+) -> _Seen:
+    """Time the network alone, then the loop, and read the board before and after."""
     before = board_state()
     with ForeignLoad() as load:
-        (ours, *theirs), during = _alone([engine, *others], frames, on_progress)
+        (ours, *rest), during = _alone([engine, *others], frames, on_progress)
         done, whole = _looped(engine, loop, on_progress) if loop else (None, None)
-    manifest, summary = engine.manifest, summarise(ours.wall_ms)
+    theirs = dict(zip(others, rest, strict=True))
+    return _Seen(
+        ours, theirs, during, done, whole, load, Boards(before=before, after=board_state())
+    )
+
+
+def _benchmark_of(engine: Engine, seen: _Seen, sync: str | None) -> Benchmark:
+    manifest, summary = engine.manifest, summarise(seen.ours.wall_ms)
     return Benchmark(
         engine=str(engine.folder),
         network=manifest.network,
@@ -168,18 +194,18 @@ def _measured(
         size=manifest.size,
         frame=manifest.frame,
         latency_ms=summary,
-        gpu_ms=summarise(ours.gpu_ms) if ours.gpu_ms else None,
+        gpu_ms=summarise(seen.ours.gpu_ms) if seen.ours.gpu_ms else None,
         fps=1000 / summary.mean,
         memory=engine.memory_mode,
-        sync=runtime.sync if runtime and on_gpu(engine) else None,
-        end_to_end=whole,
-        stages_ms=done.stages_ms if done else None,
-        versus=_versus(engine, ours, dict(zip(others, theirs, strict=True))),
+        sync=sync,
+        end_to_end=seen.end_to_end,
+        stages_ms=seen.done.stages_ms if seen.done else None,
+        versus=_versus(engine, seen.ours, seen.theirs),
         memory_mib=resident_mib(),
         machine=machine(),
-        foreign_load={"cpus": load.cpus, "dirty": load.dirty},
-        board=Boards(before=before, after=board_state()),
-        during=during,
+        foreign_load={"cpus": seen.load.cpus, "dirty": seen.load.dirty},
+        board=seen.board,
+        during=seen.during,
     )
 
 
@@ -210,14 +236,16 @@ def _alone(
 def _looped(
     engine: Engine, loop: Loop, on_progress: OnProgress | None
 ) -> tuple[RunSummary, EndToEnd]:
+    workers = loop.workers or engine.default_workers()
     with Watch(gpu=on_gpu(engine)) as watch:
         done = run(
             engine,
             loop.source,
             loop.sinks,
-            workers=loop.workers,
+            workers=workers,
             show=loop.show,
             codec=loop.codec,
+            scale=loop.scale,
             draw=True,
             on_progress=on_progress,
         )
@@ -226,7 +254,7 @@ def _looped(
         sinks=list(loop.sinks),
         frames=done.frames,
         fps=done.fps,
-        workers=loop.workers,
+        workers=workers,
         age_ms=summarise(done.age_ms),
         during=watch.seen(done.frames),
     )

@@ -29,6 +29,15 @@ PACKAGES = (
     ("pycuda", "pycuda", "device memory on a Jetson", "jetson"),
     ("cuda.bindings", "cuda-bindings", "device memory on an NVIDIA GPU", "cuda13"),
 )
+JUDGED_ON_A_JETSON = {
+    "tensorrt": "TensorRT",
+    "cv2": "cv2",
+    "pycuda": "CUDA from Python",
+    "cuda.bindings": "CUDA from Python",
+}
+"""The finding that has the mend there, where the extra of another machine would do harm."""
+BROKEN = (ImportError, OSError, RuntimeError, AttributeError, TypeError)
+"""What a package raises while it is loaded where its libraries or NumPy do not fit it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,24 +74,31 @@ def doctor(place: Place | None = None) -> Diagnosis:
         machine=here,
         python=sys.version.split()[0],
         backends=[_backend(name) for name in BACKENDS if name != "null"],
-        packages=[_package(place, *row) for row in PACKAGES],
+        packages=[_package(place, *row, jetson=jetson) for row in PACKAGES],
         findings=[*board, *gpu_findings(place.root, jetson=jetson, ask=place.ask)],
         notes=_notes(here),
     )
 
 
 def _backend(name: str) -> Check:
-    reason = why_not(name)
+    try:
+        reason = why_not(name)
+    except BROKEN as error:
+        reason = f"it breaks while it is loaded: {error or type(error).__name__}"
     return Check(
         name=name, usable=reason is None, detail=reason or "usable", what_for="running engines"
     )
 
 
-def _package(place: Place, module: str, distribution: str, what_for: str, extra: str) -> Check:
+def _package(
+    place: Place, module: str, distribution: str, what_for: str, extra: str, *, jetson: bool
+) -> Check:
     if place.origin(module) is None:
         remedy = REMEDIES.get(module, f"pip install 'edgeseg[{extra}]'")
-        remedy = f"not installed; {remedy}"
-        return Check(name=module, usable=False, detail=remedy, what_for=what_for)
+        if jetson and module in JUDGED_ON_A_JETSON:
+            remedy = f"see {JUDGED_ON_A_JETSON[module]} below"
+        detail = f"not installed; {remedy}"
+        return Check(name=module, usable=False, detail=detail, what_for=what_for)
     versions = map(place.version, (distribution, f"{distribution}-headless"))
     detail = next(filter(None, versions), "installed outside pip")
     return Check(name=module, usable=True, detail=detail, what_for=what_for)

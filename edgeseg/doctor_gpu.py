@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgeseg.device.memory import GpuFacts
-from edgeseg.device.nvidia_smi import cards
+from edgeseg.device.nvidia_smi import Card, cards
 from edgeseg.device.sysfs import Ask, found, output_of
 from edgeseg.doctor_finding import Finding, fine, open_question, wrong
 from edgeseg.errors import DeviceError, MissingPackage
@@ -11,14 +11,19 @@ from edgeseg.errors import DeviceError, MissingPackage
 
 def gpu_findings(root: Path, *, jetson: bool, ask: Ask = output_of) -> list[Finding]:
     """What CUDA says of the GPU, and nvidia-smi of each card."""
-    present = jetson or bool(found(root, "dev/nvidia[0-9]*")) or bool(cards(ask))
-    say = wrong if present else open_question
+    known = cards(ask)
+    present = jetson or bool(found(root, "dev/nvidia[0-9]*")) or bool(known)
     try:
-        seen = [_facts()]
+        seen = _facts()
     except (DeviceError, MissingPackage) as error:
-        where = "" if present else "no NVIDIA GPU was seen; engines run on the CPU. "
-        seen = [say("NVIDIA GPU", where + error.problem, error.fix if present else "")]
-    return seen + _slowed(ask)
+        seen = wrong("NVIDIA GPU", error.problem, error.fix) if present else _without(error)
+    return [seen, *_slowed(known)]
+
+
+def _without(error: DeviceError | MissingPackage) -> Finding:
+    """Nothing is wrong with a machine that has no GPU, nor with one that cannot ask for one."""
+    reason = f" ({error.problem})" if isinstance(error, DeviceError) else ""
+    return open_question("NVIDIA GPU", f"none was seen: engines run on the CPU{reason}")
 
 
 def _facts() -> Finding:
@@ -47,13 +52,13 @@ def _in_words(facts: GpuFacts) -> str:
     )
 
 
-def _slowed(ask: Ask) -> list[Finding]:
+def _slowed(known: list[Card]) -> list[Finding]:
     return [
         wrong(
             f"clocks of {card.name}",
             f"slowed down: {', '.join(card.slowed_by)}",
             "nvidia-smi -q -d PERFORMANCE",
         )
-        for card in cards(ask)
+        for card in known
         if card.slowed_by
     ]

@@ -27,10 +27,10 @@ ARGUS = "tmp/argus_socket"
 def jetson_findings(place: Place) -> list[Finding]:
     """Everything about a Jetson, the system first; reads files, asks programs, loads nothing."""
     here = machine(place.root)
-    model, l4t = str(here["jetson"] or ""), here["l4t"]
-    jetpack = jetpack_of(None if l4t is None else str(l4t))
+    model, l4t = str(here["jetson"] or ""), str(here["l4t"] or "")
+    jetpack = jetpack_of(l4t)
     return [
-        _jetpack(model, str(l4t), jetpack),
+        _jetpack(model, l4t, jetpack),
         *python_findings(place, jetpack),
         *tensorrt_findings(place, jetpack),
         *cuda_findings(place, jetpack),
@@ -48,7 +48,8 @@ def _jetpack(model: str, l4t: str, jetpack: JetPack | None) -> Finding:
     if jetpack is None:
         return open_question(
             "JetPack",
-            f"{board} with L4T {l4t}, which edgeseg does not know; it knows JetPack 6.0 to 7.2",
+            f"{board} with {f'L4T {l4t}' if l4t else 'no /etc/nv_tegra_release'}: edgeseg knows "
+            "JetPack 6.0 to 7.2",
             "cat /etc/nv_tegra_release; in a container, mount that file",
         )
     if not jetpack.supported:

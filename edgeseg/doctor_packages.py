@@ -10,6 +10,8 @@ from edgeseg.doctor_place import Place
 
 SYSTEM = "/usr/lib/python3"
 """Where apt puts Python packages; pip puts its own elsewhere."""
+CONTAINERS = "/usr/local/lib/python3"
+"""Where NVIDIA's containers have TensorRT."""
 NVCC = "usr/local/cuda/bin/nvcc"
 VENV = "python3 -m venv --system-site-packages .venv"
 OPENCVS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
@@ -47,13 +49,20 @@ def tensorrt_findings(place: Place, jetpack: JetPack | None) -> Iterator[Finding
     version = place.version("tensorrt")
     seen = f"{version or 'of unknown version'} in {origin}"
     if not origin.startswith(SYSTEM):
-        mend = "pip uninstall tensorrt: JetPack's own is the one for this board"
-        yield wrong("TensorRT", f"{seen}, from pip", mend)
+        yield _not_apts(f"{seen}, not JetPack's", jetpack, origin)
     elif version and jetpack and not f"{version}.".startswith(f"{jetpack.tensorrt}."):
         seen = f"{seen}; JetPack {jetpack.name} came with {jetpack.tensorrt}"
         yield open_question("TensorRT", seen, "well if you upgraded it; engines are built anew")
     else:
         yield fine("TensorRT", seen)
+
+
+def _not_apts(seen: str, jetpack: JetPack | None, origin: str) -> Finding:
+    """NVIDIA's wheels are for no Jetson before JetPack 7; containers bring one of their own."""
+    mend = "pip uninstall tensorrt: JetPack's own is the one for this board"
+    if origin.startswith(CONTAINERS) or (jetpack and jetpack.python >= (3, 12)):
+        return open_question("TensorRT", seen, f"well where it is meant so; else {mend}")
+    return wrong("TensorRT", seen, mend)
 
 
 def cuda_findings(place: Place, jetpack: JetPack | None) -> Iterator[Finding]:

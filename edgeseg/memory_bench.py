@@ -21,7 +21,7 @@ from edgeseg.manifest import read_manifest
 from edgeseg.metrics.energy import During, Watch
 from edgeseg.metrics.latency import LatencySummary, summarise
 from edgeseg.metrics.load import ForeignLoad
-from edgeseg.types import OnProgress, Pixels, RuntimeOptions, Slot
+from edgeseg.types import OnProgress, RuntimeOptions, Slot
 
 MODES: tuple[MemoryMode, ...] = ("mapped", "managed", "copy")
 COPIES = {"mapped": 0, "managed": 0, "copy": 2}
@@ -93,11 +93,11 @@ def compare_memory(
         modes, left_out = _opened(folder, facts, sync, closing)
         with ForeignLoad() as load, Watch() as watch:
             _time_in_turn(modes, frames, on_progress)
-        times = [_times(mode, one.found) for mode, one in modes.items()]
-        manifest = next(iter(modes.values())).engine.manifest
+        frame = next(iter(modes.values())).engine.manifest.frame
+    times = [_times(mode, one.found) for mode, one in modes.items()]
     return MemoryComparison(
         engine=str(folder),
-        frame=manifest.frame,
+        frame=frame,
         frames=frames,
         gpu=facts.name,
         sync=sync,
@@ -122,11 +122,13 @@ def recommended(times: list[ModeTimes]) -> MemoryMode:
 
 
 def _refuse_cpu(folder: str | Path) -> None:
-    name = chosen(read_manifest(Path(folder)), "auto", Path(folder))
+    manifest = read_manifest(Path(folder))
+    name = chosen(manifest, "auto", Path(folder))
     if name not in ON_GPU:
+        reason = why_not("tensorrt") if "tensorrt" in manifest.plans else None
         raise UsageError(
             f"--memory all is for engines on a GPU, and {folder} runs on {name} here "
-            f"(TensorRT: {why_not('tensorrt') or 'the folder has no plan for it'})",
+            f"(TensorRT: {reason or 'the folder has no plan for it'})",
             fix=f"leave it out, or edgeseg build {folder} --backend tensorrt",
         )
 
@@ -146,27 +148,35 @@ def _opened(
     """The modes that work and agree, warmed up; and why the others are left out."""
     opened: dict[MemoryMode, _Opened] = {}
     left_out: dict[str, str] = {}
-    expected: Pixels | None = None
     for mode in MODES:
-        if mode == "mapped" and not facts.can_map_host:
-            left_out[mode] = f"{facts.name} cannot reach the CPU's memory"
-            continue
         try:
+            _refuse_unmapped(mode, facts)
             runtime = RuntimeOptions(memory=mode, sync=sync)
             engine = closing.enter_context(Engine.open(folder, runtime=runtime))
             slot = warm_slot(engine)
+            _refuse_other_labels(slot, opened)
         except DeviceError as error:
             left_out[mode] = error.problem
-            continue
-        expected = slot.labels.copy() if expected is None else expected
-        if np.mean(slot.labels == expected) < EQUAL:
-            left_out[mode] = f"its labels are not those of {next(iter(opened))}"
-            continue
-        opened[mode] = _Opened(engine, slot, Latencies())
+        else:
+            opened[mode] = _Opened(engine, slot, Latencies())
     if not opened:
         reasons = "; ".join(f"{mode}: {reason}" for mode, reason in left_out.items())
         raise DeviceError(f"no mode of memory works ({reasons})", fix="edgeseg doctor")
     return opened, left_out
+
+
+def _refuse_unmapped(mode: MemoryMode, facts: GpuFacts) -> None:
+    if mode == "mapped" and not facts.can_map_host:
+        raise DeviceError(f"{facts.name} cannot reach the CPU's memory", fix="--memory auto")
+
+
+def _refuse_other_labels(slot: Slot, opened: dict[MemoryMode, _Opened]) -> None:
+    """All slots hold the same frame, so they have to hold the same labels."""
+    if not opened:
+        return
+    mode, first = next(iter(opened.items()))
+    if np.mean(slot.labels == first.slot.labels) < EQUAL:
+        raise DeviceError(f"its labels are not those of {mode}", fix="edgeseg doctor")
 
 
 def _time_in_turn(

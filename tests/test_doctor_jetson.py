@@ -56,6 +56,16 @@ def test_a_release_that_nobody_knows_is_no_fault(tmp_path: Path) -> None:
     assert _found(place, "JetPack").ok is None
 
 
+def test_a_board_that_does_not_say_its_release(tmp_path: Path) -> None:
+    place = well_board(tmp_path)
+    (tmp_path / "etc/nv_tegra_release").unlink()
+
+    jetpack = _found(place, "JetPack")
+    assert jetpack.ok is None
+    assert "no /etc/nv_tegra_release" in jetpack.seen
+    assert "None" not in jetpack.seen
+
+
 def test_another_python_than_jetpacks(tmp_path: Path) -> None:
     finding = _found(well_board(tmp_path, python=(3, 12)), "Python")
 
@@ -88,6 +98,24 @@ def test_tensorrt_from_pip(tmp_path: Path) -> None:
     assert _found(well_board(tmp_path, origin=origins.get), "TensorRT").mend.startswith(
         "pip uninstall"
     )
+
+
+@pytest.mark.parametrize(
+    ("release", "origin"),
+    [
+        ("R39 (release), REVISION: 2.0", "/home/me/.venv/tensorrt/__init__.py"),
+        ("R36 (release), REVISION: 4.3", "/usr/local/lib/python3.10/dist-packages/tensorrt.py"),
+    ],
+)
+def test_tensorrt_that_may_be_meant_so(tmp_path: Path, release: str, origin: str) -> None:
+    """JetPack 7 runs NVIDIA's wheels, and a container has a TensorRT of its own."""
+    place = well_board(tmp_path, origin={**ORIGINS, "tensorrt": origin}.get)
+    write(tmp_path, {"etc/nv_tegra_release": f"# {release}, G"})
+
+    finding = _found(place, "TensorRT")
+    assert finding.ok is None
+    assert origin in finding.seen
+    assert "pip uninstall" in finding.mend
 
 
 def test_tensorrt_of_another_version_than_jetpacks(tmp_path: Path) -> None:

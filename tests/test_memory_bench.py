@@ -177,7 +177,10 @@ def test_less_than_one_frame_is_refused(small_null: Path) -> None:
         compare_memory(small_null, 0)
 
 
-@pytest.mark.parametrize("beside", [{"source": "synthetic://"}, {"versus": [Path("other")]}])
+@pytest.mark.parametrize(
+    "beside",
+    [{"source": "synthetic://"}, {"versus": [Path("other")]}, {"threads": 2}, {"scale": True}],
+)
 def test_everything_but_the_folder_is_refused_beside_all(
     small_null: Path, beside: dict[str, object]
 ) -> None:

@@ -54,7 +54,12 @@ def main() -> None:
 
 
 def _app() -> typer.Typer:
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,  # its tables cut the names of options on a narrow terminal
+    )
     app.callback()(_options)
     for verb in VERBS:
         module = importlib.import_module(f"edgeseg.cli.{verb}_verb")

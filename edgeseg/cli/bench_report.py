@@ -87,10 +87,15 @@ def _rivals(versus: dict[str, object]) -> list[tuple[str, str]]:
 
 
 def _print_board(found: "Benchmark") -> None:
-    """Power mode and clocks of a Jetson; other machines have none."""
+    """Power mode and clocks of a Jetson, and what slows a card down; other machines say nothing."""
     state = found.board.after
+    for card in state.cards or ():
+        if card.slowed_by:
+            typer.echo(f"{card.name} is SLOWED DOWN: {', '.join(card.slowed_by)}")
     if state.gpu is None and state.power_mode is None:
         return
+    for reason in state.throttling or ():
+        typer.echo(f"the board is SLOWED DOWN: {reason}")
     held = {True: "on", False: "off", None: "unknown"}[state.jetson_clocks]
     clock = "unknown" if state.gpu is None else f"{state.gpu.current_mhz:.0f} MHz"
     heat = max((state.temperatures_c or {}).values(), default=None)
@@ -113,6 +118,8 @@ def _print_during(what: str, during: "During") -> None:
 def _print_load(
     machine: dict[str, str | int | float | None], foreign: dict[str, float | bool | None]
 ) -> None:
+    named = machine["jetson"] or machine["cpu"] or machine["architecture"]
+    where = ", ".join(str(part) for part in (named, machine["gpu"]) if part)
     said = "unknown" if foreign["cpus"] is None else f"{foreign['cpus']:.2f} CPUs"
     note = " - DIRTY: do not quote these figures" if foreign["dirty"] else ""
-    typer.echo(f"{machine['cpu']}, {machine['cores']} cores; foreign load {said}{note}")
+    typer.echo(f"{where}, {machine['cores']} cores; foreign load {said}{note}")

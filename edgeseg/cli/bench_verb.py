@@ -29,12 +29,17 @@ def command(
     ] = None,
     sync: Sync = None,
     codec: Annotated[str | None, typer.Option(help="Of a written video.")] = None,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Let the decoder resize to the engine's frame.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure the network alone and the whole loop, with the machine and its foreign load."""
     if memory == "all":
-        if source is not None or versus:
-            raise UsageError("--memory all times one engine alone", fix="leave out the rest")
+        if any((source, versus, workers, threads, codec, scale)):
+            raise UsageError(
+                "--memory all times one engine alone", fix="leave out all but --frames and --sync"
+            )
         _compare_memory(engine, frames, sync or "blocking", as_json=as_json)
         return
     from edgeseg.benchmark import benchmark
@@ -50,6 +55,7 @@ def command(
             threads=threads,
             runtime=runtime_from(memory, sync),
             codec=codec,
+            scale=scale,
             on_progress=report,
         )
     print_json(found) if as_json else print_report(found)

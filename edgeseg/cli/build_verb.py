@@ -54,7 +54,9 @@ def command(
     size: Annotated[str | None, typer.Option(help="Network input.", metavar="WxH")] = None,
     frame: Annotated[str | None, typer.Option(help="Camera frame.", metavar="WxH")] = None,
     frame_format: Annotated[PixelFormat | None, typer.Option(help="Bytes of a frame.")] = None,
-    backend: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime ...")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="auto, tensorrt, openvino or onnxruntime.")
+    ] = None,
     workspace: Workspace = None,
     optimization_level: Level = None,
     version_compatible: Compatible = False,
@@ -161,8 +163,11 @@ def _report(engine: Any, as_json: bool) -> None:
         ("folder", str(engine.folder)),
         ("network", f"{manifest.network}, {manifest.size}, {manifest.precision.value}"),
         ("frames", f"{manifest.frame} {manifest.frame_format.value}"),
-        ("plan", f"{engine.backend_name}: {plan.note}" if plan else "none yet"),
+        ("plan", f"{engine.backend_name}: {plan.note}" if plan else _next_step(engine.folder)),
     ]
+    if plan and plan.options:
+        told = ", ".join(f"{key} {value}" for key, value in plan.options.items())
+        rows.append(("compiled with", told))
     if manifest.int8_percent is not None:
         count = len(manifest.float_layers)
         kept = f", {count} layer{'s' if count > 1 else ''} in float" if count else ""
@@ -185,6 +190,10 @@ def _report(engine: Any, as_json: bool) -> None:
             ("class", "float", "engine"),
             [(name, points(a), points(b)) for name, (a, b) in found.iou.items()],
         )
+
+
+def _next_step(folder: Path) -> str:
+    return f"none yet; where it is to run: edgeseg build {folder} --backend auto"
 
 
 def _precision(int8: bool, fp16: bool, fp32: bool) -> Precision | None:

@@ -1,8 +1,13 @@
 """edgeseg doctor."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from edgeseg.cli.show import Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from edgeseg.doctor import Check, Diagnosis
 
 MARKS = {True: "well", False: "WRONG", None: "-"}
 
@@ -15,6 +20,11 @@ def command(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
+    print_diagnosis(found)
+
+
+def print_diagnosis(found: "Diagnosis") -> None:
+    """The findings come last: what is to be done then stands at the end of the screen."""
     print_table(
         "Machine",
         ("", ""),
@@ -28,12 +38,21 @@ def command(as_json: Json = False) -> None:
     print_table(
         "Packages",
         ("package", "for", "version or remedy"),
-        [(check.name, check.what_for, check.detail) for check in found.packages],
+        [(check.name, check.what_for, _briefly(check, found)) for check in found.packages],
     )
     print_table(
         "Board and GPU",
-        ("", "", "seen", "mend"),
-        [(one.name, MARKS[one.ok], one.seen, one.mend) for one in found.findings],
+        ("", "", "seen"),
+        [(one.name, MARKS[one.ok], one.seen) for one in found.findings],
     )
+    for one in sorted(found.findings, key=lambda one: one.ok is not False):
+        if one.mend:  # as a line, not as a cell: commands are copied from here
+            typer.echo(f"{one.name}: {'mend' if one.ok is False else 'if you like'}: {one.mend}")
     for note in found.notes:
         typer.echo(f"note: {note}")
+
+
+def _briefly(check: "Check", found: "Diagnosis") -> str:
+    """Without the remedy where the backend of that name, a table above, has it."""
+    told = {backend.name for backend in found.backends if not backend.usable}
+    return check.detail.partition(";")[0] if check.name in told else check.detail

@@ -3,12 +3,20 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from edgeseg.cli.show import points, print_table
 
 if TYPE_CHECKING:
     from edgeseg.compare_plans import PlanComparison
     from edgeseg.inspect import Inspection
     from edgeseg.inspect_layers import LayerTable
+
+
+GRAPH = "graph.onnx"
+"""As which the graph itself stands in a comparison."""
+LISTED = 20
+"""Findings that are shown; edgeseg lint shows all."""
 
 
 def print_graph(path: Path, found: "Inspection") -> None:
@@ -34,19 +42,21 @@ def print_graph(path: Path, found: "Inspection") -> None:
     if graph.macs:
         share = 100 * (graph.macs_int8 or 0) / graph.macs
         rows.append(("MACs", f"{graph.macs / 1e9:.2f} G, {share:.1f} % of them INT8"))
-    rows += [("breaks a rule of TensorRT", finding) for finding in graph.findings[:20]]
+    rows += [("breaks a rule of TensorRT", finding) for finding in graph.findings[:LISTED]]
+    if len(graph.findings) > LISTED:
+        rows.append(("", f"{len(graph.findings) - LISTED} more: edgeseg lint {graph.file}"))
     print_table(graph.file, ("", ""), rows)
 
 
 def print_layers(table: "LayerTable") -> None:
-    """Every layer, and what they come to."""
+    """Every layer, and what they come to; a layer's own name only where it has no nodes."""
     rows = [
-        (layer.name, layer.kind, layer.precision or "-", layer.output, ", ".join(layer.nodes))
+        (", ".join(layer.nodes) or layer.name, layer.kind, layer.precision or "-", layer.output)
         for layer in table.layers
     ]
     print_table(
         f"{len(rows)} layers of the {table.backend} plan",
-        ("layer", "type", "precision", "output", "nodes of the graph"),
+        ("nodes of the graph", "type", "precision", "output"),
         rows,
     )
     summary = [
@@ -54,7 +64,9 @@ def print_layers(table: "LayerTable") -> None:
         ("layers that compute", _counts(table.precisions)),
         ("layers that only reformat", f"{table.reformats}, {table.reformat_percent:.1f} % of all"),
     ]
-    summary += [(f"float {where}", node) for node, where in table.stayed_float.items()]
+    for where in dict.fromkeys(table.stayed_float.values()):
+        nodes = [node for node, decided in table.stayed_float.items() if decided == where]
+        summary.append((f"float {where}", ", ".join(nodes)))
     print_table("", ("", ""), summary)
 
 
@@ -75,6 +87,9 @@ def print_comparison(found: "PlanComparison") -> None:
         ("against", "output", "same pixels", "other pixels", "worst frame"),
         rows,
     )
+    typer.echo("same pixels have the same class in both; neither of the two is the truth")
+    if any(each.other == GRAPH for each in found.against):
+        typer.echo(f"{GRAPH} is the graph in the arithmetic that it spells out, in ONNX Runtime")
 
 
 def _counts(counts: dict[str, int]) -> str:

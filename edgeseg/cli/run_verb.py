@@ -61,6 +61,7 @@ def command(
                 "damaged": done.damaged,
                 "skipped": done.skipped,
                 "outputs": done.outputs,
+                "memory": done.memory,
             }
         )
         return
@@ -69,6 +70,8 @@ def command(
         ("age of a result", f"p50 {age.p50:.1f} ms, p99 {age.p99:.1f} ms"),
         ("written", ", ".join(done.outputs)),
     ]
+    if done.memory:
+        rows.append(("on the GPU", f"{done.memory} memory, {sync or 'blocking'} wait"))
     if done.damaged:
         rows.append(("damaged frames", str(done.damaged)))
     if done.skipped:

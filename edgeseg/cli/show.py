@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -60,10 +61,9 @@ def progress() -> Iterator[OnProgress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
+    console, before = Console(stderr=True), sys.stderr
+    bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bars, _logged_above(before):
         current: dict[str, Any] = {}
 
         def report(step: str, done: int, total: int | None) -> None:
@@ -73,9 +73,26 @@ def progress() -> Iterator[OnProgress]:
                     bars.update(task, visible=False)
                 current.clear()
                 current[name] = bars.add_task(step, total=total)
-            bars.update(current[name], completed=done, description=step)
+            bars.update(current[name], completed=done, total=total, description=step)
 
         yield report
+
+
+@contextlib.contextmanager
+def _logged_above(before: TextIO) -> Iterator[None]:
+    """Lets log lines go where bars are drawn over them no more: Rich has replaced `before`."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is before
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(before)
 
 
 def points(value: float | None) -> str:

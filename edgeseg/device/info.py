@@ -5,6 +5,9 @@ import platform
 import re
 from pathlib import Path
 
+from edgeseg.device.jetson import jetpack_of
+from edgeseg.device.sysfs import HERE, found, text
+
 FLAGS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16",
     "asimddp", "asimdhp", "i8mm", "sve",
@@ -12,15 +15,17 @@ FLAGS = (
 """What decides how fast INT8 and FP16 run on a CPU; the second row is Arm's."""
 
 
-def machine(root: Path = Path("/")) -> dict[str, str | int | float | None]:
+def machine(root: Path = HERE) -> dict[str, str | int | float | None]:
     """The facts that a measurement is to be quoted with; None for each that is not to be had.
 
     `cpu_flags` is a list separated by spaces. `root` is where /proc, /sys and /etc are looked up.
     """
     cpu = _cpuinfo(root)
-    release = _text(root / "etc/nv_tegra_release")
+    release = text(root / "etc/nv_tegra_release")
+    l4t = _l4t(release)
+    jetpack = jetpack_of(l4t)
     return {
-        "cpu": cpu.get("model name") or cpu.get("Model") or _text(root / "proc/device-tree/model"),
+        "cpu": cpu.get("model name") or cpu.get("Model") or text(root / "proc/device-tree/model"),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -30,25 +35,18 @@ def machine(root: Path = Path("/")) -> dict[str, str | int | float | None]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "cpu_flags": _flags(cpu),
-        "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "jetson": _jetson(root, release),
-        "l4t": _l4t(release),
+        "jetpack": jetpack.name if jetpack else None,
+        "l4t": l4t,
         "gpu": _gpu(root),
     }
 
 
-def _text(path: Path) -> str | None:
-    """What `path` holds, without the NUL that ends device-tree strings; None if it cannot be."""
-    try:
-        return path.read_text(errors="replace").strip("\0 \n") or None
-    except OSError:
-        return None
-
-
-def _fields(text: str | None) -> dict[str, str]:
-    """The "key: value" lines of `text`; the first one wins."""
+def _fields(lines: str | None) -> dict[str, str]:
+    """The "key: value" pairs of `lines`; the first one wins."""
     fields: dict[str, str] = {}
-    for line in (text or "").splitlines():
+    for line in (lines or "").splitlines():
         key, colon, value = line.partition(":")
         if colon:
             fields.setdefault(key.strip(), value.strip())
@@ -56,19 +54,18 @@ def _fields(text: str | None) -> dict[str, str]:
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:
-    return _fields(_text(root / "proc/cpuinfo"))
+    return _fields(text(root / "proc/cpuinfo"))
 
 
 def _memory_mib(root: Path) -> int | None:
-    total = _fields(_text(root / "proc/meminfo")).get("MemTotal", "").split()
+    total = _fields(text(root / "proc/meminfo")).get("MemTotal", "").split()
     return int(total[0]) // 1024 if total and total[0].isdigit() else None
 
 
 def _os_name(root: Path) -> str:
-    found = re.search(
-        r'^PRETTY_NAME="?([^"\n]+)', _text(root / "etc/os-release") or "", re.MULTILINE
-    )
-    return found[1] if found else platform.system()
+    said = text(root / "etc/os-release") or ""
+    name = re.search(r'^PRETTY_NAME="?([^"\n]+)', said, re.MULTILINE)
+    return name[1] if name else platform.system()
 
 
 def _flags(cpu: dict[str, str]) -> str | None:
@@ -78,7 +75,7 @@ def _flags(cpu: dict[str, str]) -> str | None:
 
 def _jetson(root: Path, release: str | None) -> str | None:
     """The board's model; other Arm boards have a device tree too, but no Tegra release."""
-    model = _text(root / "proc/device-tree/model")
+    model = text(root / "proc/device-tree/model")
     if model and (release or "jetson" in model.lower()):
         return model
     return None
@@ -86,18 +83,14 @@ def _jetson(root: Path, release: str | None) -> str | None:
 
 def _l4t(release: str | None) -> str | None:
     """`36.4.3` from "# R36 (release), REVISION: 4.3, GCID: ..."."""
-    found = re.search(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", release or "")
-    return f"{found[1]}.{found[2]}" if found else None
+    numbers = re.search(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", release or "")
+    return f"{numbers[1]}.{numbers[2]}" if numbers else None
 
 
 def _gpu(root: Path) -> str | None:
     """The first NVIDIA GPU that the driver lists; a Jetson's is not listed there."""
-    try:
-        entries = sorted((root / "proc/driver/nvidia/gpus").iterdir())
-    except OSError:
-        return None
-    for entry in entries:
-        model = _fields(_text(entry / "information")).get("Model")
-        if model:
-            return model
-    return None
+    models = (
+        _fields(text(path)).get("Model")
+        for path in found(root / "proc/driver/nvidia/gpus", "*/information")
+    )
+    return next(filter(None, models), None)

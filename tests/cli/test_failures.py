@@ -251,7 +251,21 @@ def test_an_engine_with_one_byte_changed(
 
     done = edgeseg_cli(verb[0], own_engine, *verb[1:])
 
-    _failed(done, 6, f"engine/{file} was altered", "edgeseg build engine/recipe.toml -o engine")
+    mend = "engine --backend openvino" if "plan" in file else "engine/recipe.toml -o engine"
+    _failed(done, 6, f"engine/{file} was altered", f"edgeseg build {mend}")
+
+
+def test_a_truncated_plan_is_made_anew_from_the_folders_own_graph(
+    edgeseg_cli: Call, own_engine: Path
+) -> None:
+    plan = own_engine / "plan.openvino"
+    plan.write_bytes(plan.read_bytes()[:-100])
+
+    assert edgeseg_cli("run", own_engine, "null://?seconds=1&size=120x90").code == 6
+    built = edgeseg_cli("build", own_engine, "--backend", "openvino")
+
+    assert built.code == 0, built.err
+    assert edgeseg_cli("run", own_engine, "null://?seconds=1&size=120x90").code == 0
 
 
 def test_an_engine_of_another_version_of_its_backend(edgeseg_cli: Call, own_engine: Path) -> None:

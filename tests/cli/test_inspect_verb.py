@@ -16,6 +16,7 @@ def test_layers_and_comparison_are_tables(edgeseg_cli: Call, small_int8: Path) -
     assert done.code == 0, done.err
     for words in ("layers of the openvino plan", "only reformat", "same pixels", "graph.onnx"):
         assert words in done.out
+    assert "graph.onnx is the graph in the arithmetic that it spells out" in done.out
     assert done.err == ""
 
 

@@ -32,6 +32,18 @@ def test_help_of_every_verb(edgeseg_cli: Call, verb: str) -> None:
     assert done.err == ""
 
 
+def test_help_gives_whole_names_of_options_on_a_narrow_terminal(
+    edgeseg_cli: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    lines = edgeseg_cli("build", "--help").out.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    for option in ("--optimization-level", "--version-compatible", "--no-timing-cache"):
+        assert any(option in line for line in lines)
+
+
 def test_help_names_every_verb(edgeseg_cli: Call) -> None:
     done = edgeseg_cli("--help")
 
@@ -114,7 +126,9 @@ def test_run_as_json(edgeseg_cli: Call, small_int8: Path) -> None:
         "damaged",
         "skipped",
         "outputs",
+        "memory",
     }
+    assert found["memory"] is None
     assert (found["frames"], found["outputs"]) == (30, ["null://"])
     assert {"p50", "p95", "p99"} <= set(found["age_ms"])
     assert found["stages_ms"]["pre"] is None
@@ -199,7 +213,29 @@ def test_doctor(edgeseg_cli: Call) -> None:
     assert usable["openvino"] is True
     assert set(usable) == {"tensorrt", "openvino", "onnxruntime"}
     assert all(check["detail"] for check in (*found["backends"], *found["packages"]))
-    assert "openvino" in edgeseg_cli("doctor").out
+    printed = edgeseg_cli("doctor").out
+    assert "openvino" in printed
+    assert printed.count("--system-site-packages") <= 1  # the remedy of TensorRT stands there once
+
+
+def test_doctor_ends_with_the_mends_of_what_is_wrong_in_lines_to_copy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from edgeseg.cli.doctor_verb import print_diagnosis
+    from edgeseg.doctor import doctor
+    from tests.device.trees import ORIN_NANO, write
+    from tests.well_board import well_board
+
+    place = well_board(tmp_path, origin={}.get)
+    write(tmp_path, ORIN_NANO)
+
+    print_diagnosis(doctor(place))
+
+    lines = capsys.readouterr().out.splitlines()
+    (venv,) = (line for line in lines if line.startswith("TensorRT: mend:"))
+    assert venv.endswith("; python3 -m venv --system-site-packages .venv")
+    (clocks,) = (line for line in lines if line.startswith("clocks: if you like: sudo jetson_cl"))
+    assert lines.index(venv) < lines.index(clocks)
 
 
 def test_the_python_of_the_manual(workplace: Path, pictures: Path) -> None:
