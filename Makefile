@@ -4,7 +4,7 @@ FAST = not slow and not device
 # What other Pythons run each time: every verb, the imports, and what leans on the standard library.
 THIN = tests/cli/test_verbs.py tests/test_architecture.py tests/test_documents.py \
 	tests/test_files.py tests/test_types.py tests/backends tests/datasets tests/device \
-	tests/metrics tests/video
+	tests/metrics tests/tensorrt tests/video
 SOURCES = $(shell find edgeseg -type f -not -name '*.pyc')
 
 .PHONY: demo test test-full lint bench clean
