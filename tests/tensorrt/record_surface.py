@@ -22,8 +22,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-CACHE = Path(os.environ.get("EDGESEG_TENSORRT_BINDINGS") or ROOT / ".tensorrt-bindings").resolve()
-"""Where the unpacked wheels are kept."""
+KEPT = Path(os.environ.get("EDGESEG_TENSORRT_BINDINGS") or ROOT / ".tensorrt-bindings").resolve()
+CACHE = KEPT / sys.implementation.cache_tag
+"""Where the unpacked wheels are kept, for this Python and no other."""
 PACKAGES = {
     "8.6.1": "tensorrt-bindings",
     "10.3.0": "tensorrt_cu12_bindings",

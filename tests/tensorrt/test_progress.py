@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.device.signals import handle_on_own_stack
 from edgeseg.types import CompileOptions
 from tests.tensorrt.conftest import Installed
 from tests.tensorrt.running import on
@@ -56,6 +57,7 @@ class CtrlC:
 def heeded() -> Iterator[None]:
     """Ctrl-C as an exception, also where a shell started the tests in its background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handle_on_own_stack()  # tests before may have moved the other one, by OpenVINO
     yield
     signal.signal(signal.SIGINT, before)
 

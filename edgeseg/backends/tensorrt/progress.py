@@ -133,8 +133,8 @@ def waited_for(work: Callable[[], Result], progress: Progress) -> Result:
     outcome: Future[Result] = Future()
     worker = Thread(target=_settle, args=(outcome, work), name="tensorrt-build", daemon=True)
     progress.tell()
-    worker.start()
     try:
+        worker.start()
         while not outcome.done():
             wait([outcome], timeout=TICK_S)
             progress.tell()
@@ -154,6 +154,10 @@ def _settle(outcome: "Future[Result]", work: Callable[[], Result]) -> None:
 
 def _leave(worker: Thread, progress: Progress) -> None:
     progress.cancel()
+    if worker.ident is None:  # it was on its way when the interrupt came
+        time.sleep(TICK_S)
+        if worker.ident is None:
+            return
     if progress.can_cancel:
         log.info("the build is asked to stop, which it does between two kernels")
         worker.join(PATIENCE_S)
