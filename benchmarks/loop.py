@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.engines import as_compiled, cores, int8_core, int8_engine, workplace, write_clip
 from benchmarks.plain_loop import PlainNetwork, plain_loop
 from benchmarks.record import measured, parser, ratio, turns
-from edgeseg.engine import Engine
-from edgeseg.stream import default_workers, run, stream
+from edgeseg.engine import Engine, workers_on_a_cpu
+from edgeseg.stream import run, stream
 from edgeseg.types import Size, Slot, Source
 from edgeseg.video import FrameView, Sink, open_sink, open_source
 from edgeseg.video.overlay import Overlay
@@ -88,7 +88,7 @@ def loops(work: Work, *, passes: int) -> dict[str, Any]:
     network = PlainNetwork(
         as_compiled(int8_core(work.engine), "openvino"), engine.manifest, threads=cores()
     )
-    counts = sorted({cores(), cores() + 1, cores() + 2, default_workers()})
+    counts = sorted({cores(), cores() + 1, cores() + 2, workers_on_a_cpu()})
     kinds = ["plain", *map(str, counts), "undrawn", "unwritten", "stages", "waits", "processes"]
     plain_loop(network, work.clip, work.video)  # warms up the page cache, too
     for order in turns(kinds, passes):
@@ -251,7 +251,7 @@ def _summary(found: Passes) -> dict[str, Any]:
     return {
         "plain": loop(found.plain_fps),
         "workers": workers,
-        "default_workers": default_workers(),
+        "default_workers": workers_on_a_cpu(),
         "waits_for_delivery_ms": statistics.median(found.waits_ms),
         "without_encoding": loop(found.unwritten_fps),
         "without_drawing_and_encoding": loop(found.undrawn_fps),

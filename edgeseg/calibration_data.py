@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseg.datasets import DATASETS, Subset, open_dataset
+from edgeseg.datasets import DATASETS, open_dataset, spread
 from edgeseg.errors import InputFileError, UnreadablePicture
 from edgeseg.tables import needs
 from edgeseg.types import Array, Dataset, LabelledFrame, Labels, Pixels, Size, Source
@@ -49,9 +49,7 @@ def open_pictures(
     if text.partition(":")[0] in DATASETS or not _is_path(text):
         return open_dataset(text, root=root, split=split, count=count)
     opened = _opened(text, split)
-    if count is None or count >= len(opened):
-        return opened
-    return Subset(opened, [index * len(opened) // count for index in range(count)])
+    return opened if count is None else spread(opened, count)
 
 
 class PictureFiles:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeseg import __version__
 from edgeseg.calibration import calibration_data
-from edgeseg.datasets import Subset, readable
+from edgeseg.datasets import readable, spread
 from edgeseg.engine import write_rgb
 from edgeseg.errors import BuildError
 from edgeseg.files import write_whole
@@ -107,11 +107,10 @@ def _frames(recipe: Recipe) -> Iterator[Array]:
     """A few pictures as the camera would give them, (1, ...) uint8 each."""
     chosen = verification_data(recipe)
     data = calibration_data(recipe) if recipe.calibration or chosen is None else chosen[0]
-    few = min(TYPED_PICTURES, len(data))
     size = recipe.frame_size
     with needs("video"):
         from edgeseg.video.pixels import resized
-    for _, frame in readable(Subset(data, [i * len(data) // few for i in range(few)]), []):
+    for _, frame in readable(spread(data, TYPED_PICTURES), []):
         pixels = np.empty((1, *recipe.frame_format.frame_shape(size)), np.uint8)
         write_rgb(resized(frame.image, size), pixels[0], recipe.frame_format)
         yield pixels

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeseg.datasets import Subset, readable
+from edgeseg.datasets import readable, spread
 from edgeseg.engine import Engine
 from edgeseg.errors import AccuracyGateFailed
 from edgeseg.manifest import Manifest, Measured, read_manifest
@@ -68,9 +68,7 @@ class Keeper:
 
 def keep_pictures(data: Dataset, core: "ModelProto", manifest: Manifest, stage: Path) -> None:
     """Write a few pictures at the frame's size, for whoever compiles the graph later."""
-    few = Subset(data, [i * len(data) // COUNT for i in range(COUNT)] if len(data) > COUNT
-                 else range(len(data)))  # fmt: skip
-    fitting = resized_to(manifest.frame_size, few)
+    fitting = resized_to(manifest.frame_size, spread(data, COUNT))
     keeper = Keeper(len(fitting))
     reference = float_reference(core, manifest)
     for _, frame in readable(fitting, []):

@@ -116,3 +116,8 @@ def sha256(*parts: bytes | str) -> str:
         digest.update(part.encode() if isinstance(part, str) else part)
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def tensorrt_number(major: int, minor: int, patch: int) -> int:
+    """NV_TENSORRT_VERSION, with which a calibration cache begins: 8602 for 8.6.2."""
+    return major * (1000 if major < 10 else 10000) + minor * 100 + patch

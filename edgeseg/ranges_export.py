@@ -14,7 +14,7 @@ from pathlib import Path
 from edgeseg.errors import EngineMismatch, InputFileError, UsageError
 from edgeseg.files import write_whole
 from edgeseg.manifest import check_files, read_manifest
-from edgeseg.ranges import Range, Ranges, read_ranges
+from edgeseg.ranges import Range, Ranges, read_ranges, tensorrt_number
 from edgeseg.tables import known, needs
 from edgeseg.types import Precision
 
@@ -142,7 +142,7 @@ def version_number(version: str) -> int:
             f"TensorRT {version} is on no board that edgeseg builds for",
             fix="8.x (JetPack 5 and 6.0) or 10.x (JetPack 6.1 and later)",
         )
-    return major * (1000 if major < 10 else 10000) + minor * 100 + patch
+    return tensorrt_number(major, minor, patch)
 
 
 FORMATS: dict[str, Callable[[Mapping[str, float], str | None], str]] = {

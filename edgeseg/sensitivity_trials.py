@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeseg.datasets import Subset
+from edgeseg.datasets import spread
 from edgeseg.errors import BuildError, InputFileError
 from edgeseg.manifest import Manifest
 from edgeseg.quantizer import Quantizer
@@ -48,8 +48,7 @@ class Forms:
         self._report = on_progress
         self.sites = quantized_nodes(quantizer.core, quantizer.graph(self._fixed))
         self.macs = {layer.name: layer.macs for layer in quantizer.layers}
-        few = min(SQNR_PICTURES, len(data))
-        self.few = Subset(data, [index * len(data) // few for index in range(few)])
+        self.few = spread(data, SQNR_PICTURES)
         self._few: Trials | None = None
         self._all: Trials | None = None
         self._sqnr: dict[frozenset[str], float] = {}

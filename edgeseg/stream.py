@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from edgeseg.drawing import draws_of
-from edgeseg.engine import Engine, workers_on_a_cpu
+from edgeseg.engine import Engine
 from edgeseg.errors import VideoError
 from edgeseg.loop import Draw, FrameLoop, Result
 from edgeseg.tables import needs
@@ -278,11 +278,6 @@ class Stream:
     def _close_sinks(self) -> None:
         while self._sinks:
             self._sinks.pop().close()
-
-
-def default_workers() -> int:
-    """How many frames are worked on at once on a CPU; `Engine.default_workers` knows of GPUs."""
-    return workers_on_a_cpu()
 
 
 def _scaled_size(engine: Engine) -> Size:

@@ -31,9 +31,14 @@ def open_dataset(
     name, _, given_split = text.partition(":")
     with needs("video"):
         opened: Dataset = pick(DATASETS, name, kind="data set")(root, given_split or split)
-    if count is None or count >= len(opened):
-        return opened
-    return Subset(opened, [index * len(opened) // count for index in range(count)])
+    return opened if count is None else spread(opened, count)
+
+
+def spread(data: Dataset, count: int) -> Dataset:
+    """`count` pictures of `data`, spread evenly over it; all of them where there are no more."""
+    if count >= len(data):
+        return data
+    return Subset(data, [index * len(data) // count for index in range(count)])
 
 
 class Subset:

@@ -17,6 +17,7 @@ from edgeseg.backends.tensorrt.versions import (
     takes_qdq_on_dla,
 )
 from edgeseg.errors import BuildError, DeviceError, UsageError
+from edgeseg.ranges import tensorrt_number
 from edgeseg.types import CompileOptions, Precision
 
 LISTED = 8
@@ -141,8 +142,7 @@ def with_header(cache: bytes) -> bytes:
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", trt.__version__)
     if found is None:
         return cache
-    major, minor, patch = (int(part) for part in found.groups())
-    number = major * (1000 if major < 10 else 10000) + minor * 100 + patch
+    number = tensorrt_number(*(int(part) for part in found.groups()))
     first, _, scales = cache.partition(b"\n")
     if not first.startswith(b"TRT-"):
         raise UsageError(

@@ -1,6 +1,7 @@
 """What a plan is tied to: the version of TensorRT, the GPU, the driver and the board."""
 
 from contextlib import closing
+from functools import cache
 
 import tensorrt as trt
 
@@ -23,6 +24,12 @@ def fingerprint() -> dict[str, str]:
         MissingPackage: neither pycuda nor cuda-bindings is installed.
         DeviceError: no driver, no GPU, or a TensorRT that does not start.
     """
+    return dict(_here())
+
+
+@cache
+def _here() -> dict[str, str]:
+    """Asked once: it starts CUDA and TensorRT, and opening an engine wants it several times."""
     refuse_unfit()
     facts = gpu()
     board = machine()
