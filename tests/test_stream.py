@@ -3,7 +3,6 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from types import FrameType
 
@@ -15,37 +14,14 @@ from edgeseg.engine import Engine
 from edgeseg.errors import OutputError, VideoError
 from edgeseg.metrics.load import resident_mib
 from edgeseg.stream import run, stream
-from edgeseg.types import Buffer, FrameTime, PixelFormat, Pixels, Size, Slot, VideoInfo
+from edgeseg.types import Buffer, FrameTime, PixelFormat, Pixels, Size, Slot
 from edgeseg.video import SINKS, open_source
+from tests.pictures import Pictures
 from tests.small import FRAME, RecordingSink, street
 
 pytestmark = pytest.mark.needs("openvino", "av", "cv2", "onnx")
 
 BIG = Size(240, 320)
-
-
-class Pictures:
-    """A source of given pictures; may break, or copy more than it has to."""
-
-    def __init__(self, pictures: list[Pixels], *, breaks_at: int = -1, slow_at: int = -1) -> None:
-        size = Size(*pictures[0].shape[:2])
-        self.info = VideoInfo(size=size, fps=Fraction(25), name="pictures", frames=len(pictures))
-        self.addresses: list[int] = []
-        self.closed = False
-        self._pictures, self._breaks_at, self._slow_at = pictures, breaks_at, slow_at
-
-    def read_into(self, pixels: Buffer) -> FrameTime | None:
-        index = len(self.addresses)
-        if index == self._breaks_at:
-            raise VideoError("the cable was pulled", fix="plug it in")
-        if index == len(self._pictures):
-            return None
-        self.addresses.append(pixels.ctypes.data)
-        np.copyto(pixels, self._pictures[index])
-        return FrameTime(index, time.monotonic(), index / 25)
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class CopyingSource:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,12 @@ from tests.device.simulated_gpu import SimulatedGpu
 from tests.tensorrt.fake_state import Board, State
 from tests.tensorrt.fake_use import Use, with_context
 from tests.tensorrt.fakes import fake_tensorrt, made_module
+from tests.tensorrt.running import assert_given_back, compiled, opened
+from tests.tensorrt.small_graphs import serialized
 from tests.tensorrt.surface import VERSIONS
+
+if TYPE_CHECKING:
+    from edgeseg.backends.tensorrt.runner import TensorRTRunner
 
 __all__ = ["edgeseg_cli", "workplace"]
 
@@ -121,3 +126,23 @@ def folder(small_int8: Path, workplace: Path) -> Path:
     """An engine that was built on a machine without a GPU."""
     shutil.copytree(small_int8, workplace / "engine")
     return Path("engine")
+
+
+@pytest.fixture
+def plan(trt: Installed, tmp_path: Path) -> bytes:
+    """Of the float graph."""
+    return compiled(trt, tmp_path, serialized("float"))
+
+
+@pytest.fixture
+def nothing_is_left(trt: Installed) -> Iterator[None]:
+    """Whatever a test did, the GPU has everything back."""
+    yield
+    assert_given_back(trt)
+
+
+@pytest.fixture
+def runner(trt: Installed, plan: bytes) -> "Iterator[TensorRTRunner]":
+    made = opened(trt, plan)
+    yield made
+    made.close()

@@ -11,18 +11,18 @@ import pytest
 from edgeseg.backends.plans import packed, unpacked
 from edgeseg.types import CompileOptions, Pixels, RuntimeOptions, Slot
 from tests.networks import picture
-from tests.tensorrt.conftest import Installed
 from tests.tensorrt.small_graphs import FRAME, serialized
 
 if TYPE_CHECKING:
     from edgeseg.backends.tensorrt.runner import TensorRTRunner
+    from tests.tensorrt.conftest import Installed
 
 DISCRETE = {"integrated": False, "compute_capability": (9, 0)}
 PLANS: dict[object, bytes] = {}
 """A fake of one version takes the plans that another fake of it made for the same GPU."""
 
 
-def compiled(trt: Installed, folder: Path, graph: bytes, **options: object) -> bytes:
+def compiled(trt: "Installed", folder: Path, graph: bytes, **options: object) -> bytes:
     board = trt.gpu and trt.gpu.compute_capability
     key = (trt.version, board, graph, tuple(options.items()))
     if key not in PLANS:
@@ -42,7 +42,9 @@ def on(version: str = "10.3.0", **board: object) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("trt", [(version, board)], indirect=True, ids=[version])
 
 
-def opened(trt: Installed, plan: bytes, *, workers: int = 1, **runtime: object) -> "TensorRTRunner":
+def opened(
+    trt: "Installed", plan: bytes, *, workers: int = 1, **runtime: object
+) -> "TensorRTRunner":
     options = RuntimeOptions(**runtime)
     runner: TensorRTRunner = trt.module.load(plan, workers=workers, runtime=options)
     return runner
@@ -70,7 +72,7 @@ def image(seed: int = 0) -> Pixels:
     return picture(tuple(FRAME), seed)
 
 
-def assert_given_back(trt: Installed) -> None:
+def assert_given_back(trt: "Installed") -> None:
     """Whatever a test did: no memory, stream, event, graph or context of it is left."""
     if trt.gpu is not None:
         assert trt.gpu.leaks() == []

@@ -1,6 +1,5 @@
 """Where frames and labels lie, and what is copied or converted on the way."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from tests.device.gpu_parts import OFFSET
 from tests.tensorrt.conftest import Installed
 from tests.tensorrt.running import (
     DISCRETE,
-    assert_given_back,
     compiled,
     image,
     on,
@@ -25,28 +23,9 @@ from tests.tensorrt.small_graphs import FRAME, serialized
 if TYPE_CHECKING:
     from edgeseg.backends.tensorrt.runner import TensorRTRunner
 
-pytestmark = pytest.mark.needs("onnx", "onnxruntime")
+pytestmark = [pytest.mark.needs("onnx", "onnxruntime"), pytest.mark.usefixtures("nothing_is_left")]
 
 PIXELS, LABELS = 3 * FRAME.height * FRAME.width, FRAME.height * FRAME.width
-
-
-@pytest.fixture
-def plan(trt: Installed, tmp_path: Path) -> bytes:
-    """Of the float graph."""
-    return compiled(trt, tmp_path, serialized("float"))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(trt: Installed) -> Iterator[None]:
-    yield
-    assert_given_back(trt)
-
-
-@pytest.fixture
-def runner(trt: Installed, plan: bytes) -> "Iterator[TensorRTRunner]":
-    made = opened(trt, plan)
-    yield made
-    made.close()
 
 
 @on()

@@ -1,7 +1,6 @@
 """Engines with a TensorRT plan: the whole loop on a simulated GPU, and what an engine refuses."""
 
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,39 +22,17 @@ from edgeseg.types import (
     RuntimeOptions,
     Size,
     Slot,
-    VideoInfo,
 )
 from tests.device.gpu_parts import OFFSET
 from tests.engines import tiny_manifest
 from tests.networks import picture
+from tests.pictures import Pictures
 from tests.tensorrt.conftest import Installed
 from tests.tensorrt.small_graphs import FRAME, written
 
 pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 
 FRAMES = 8
-
-
-class Pictures:
-    """A source that notes where it wrote; fails at frame `breaks_at`."""
-
-    def __init__(self, pictures: list[Pixels], *, breaks_at: int = -1) -> None:
-        self.info = VideoInfo(size=FRAME, fps=None, frames=len(pictures))
-        self.addresses: list[int] = []
-        self._pictures, self._breaks_at = pictures, breaks_at
-
-    def read_into(self, pixels: Buffer) -> FrameTime | None:
-        index = len(self.addresses)
-        if index == self._breaks_at:
-            raise VideoError("the cable was pulled", fix="plug it in")
-        if index == len(self._pictures):
-            return None
-        self.addresses.append(pixels.ctypes.data)
-        np.copyto(pixels, self._pictures[index])
-        return FrameTime(index, time.monotonic(), index / 25)
-
-    def close(self) -> None:
-        pass
 
 
 def boards() -> list[object]:

@@ -1,7 +1,6 @@
 """Plans on a simulated GPU: what is loaded, what is refused, and what is given back."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from tests.tensorrt.conftest import Installed
 from tests.tensorrt.running import (
     DISCRETE,
     altered,
-    assert_given_back,
     compiled,
     image,
     on,
@@ -27,26 +25,7 @@ from tests.tensorrt.small_graphs import FRAME, serialized
 if TYPE_CHECKING:
     from edgeseg.backends.tensorrt.runner import TensorRTRunner
 
-pytestmark = pytest.mark.needs("onnx", "onnxruntime")
-
-
-@pytest.fixture
-def plan(trt: Installed, tmp_path: Path) -> bytes:
-    """Of the float graph."""
-    return compiled(trt, tmp_path, serialized("float"))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(trt: Installed) -> Iterator[None]:
-    yield
-    assert_given_back(trt)
-
-
-@pytest.fixture
-def runner(trt: Installed, plan: bytes) -> "Iterator[TensorRTRunner]":
-    made = opened(trt, plan)
-    yield made
-    made.close()
+pytestmark = [pytest.mark.needs("onnx", "onnxruntime"), pytest.mark.usefixtures("nothing_is_left")]
 
 
 def test_masks_are_those_of_the_graph_in_every_version(runner: "TensorRTRunner") -> None:

@@ -3,8 +3,6 @@
 import importlib
 import logging
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,42 +16,20 @@ from tests.tensorrt.conftest import Installed
 from tests.tensorrt.running import (
     DISCRETE,
     altered,
-    assert_given_back,
-    compiled,
     image,
     on,
     opened,
     run,
     wanted,
 )
-from tests.tensorrt.small_graphs import serialized
 
 if TYPE_CHECKING:
     from edgeseg.backends.tensorrt.runner import TensorRTRunner
 
-pytestmark = pytest.mark.needs("onnx", "onnxruntime")
+pytestmark = [pytest.mark.needs("onnx", "onnxruntime"), pytest.mark.usefixtures("nothing_is_left")]
 
 BLOCKING_SYNC = 1
 """CU_EVENT_BLOCKING_SYNC."""
-
-
-@pytest.fixture
-def plan(trt: Installed, tmp_path: Path) -> bytes:
-    """Of the float graph."""
-    return compiled(trt, tmp_path, serialized("float"))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(trt: Installed) -> Iterator[None]:
-    yield
-    assert_given_back(trt)
-
-
-@pytest.fixture
-def runner(trt: Installed, plan: bytes) -> "Iterator[TensorRTRunner]":
-    made = opened(trt, plan)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("memory", "streams"), [("mapped", 1), ("managed", 1), ("copy", 2)])
