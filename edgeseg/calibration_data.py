@@ -10,8 +10,9 @@ import numpy as np
 
 from edgeseg.datasets import DATASETS, open_dataset, spread
 from edgeseg.errors import InputFileError, UnreadablePicture
+from edgeseg.frames import Source
 from edgeseg.tables import needs
-from edgeseg.types import Array, Dataset, LabelledFrame, Labels, Pixels, Size, Source
+from edgeseg.types import Array, Dataset, LabelledFrame, Labels, Pixels, Size
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mkv", ".mov", ".avi", ".m4v", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv",

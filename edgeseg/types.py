@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -25,6 +24,9 @@ Buffer: TypeAlias = Pixels
 
 OnProgress: TypeAlias = Callable[[str, int, int | None], None]
 """Called as (step, done, total); total is None where it is not known beforehand."""
+
+STATE, STATE_OUT = "state", "state_out"
+"""Of a graph that smooths over time: what the frame before left, and what this one leaves."""
 
 Fit: TypeAlias = Literal["stretch", "letterbox", "crop"]
 MaskSize: TypeAlias = Literal["frame", "network"]
@@ -154,28 +156,14 @@ class TensorSpec:
     dtype: np.dtype[np.generic]
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoInfo:
-    """What a source promises before the first frame."""
+class State(Protocol):
+    """What a network remembers of one camera from frame to frame.
 
-    size: Size
-    fps: Fraction | None
-    """Frames per second; None when a live source does not say."""
-    pixel_format: PixelFormat = PixelFormat.RGB8
-    frames: int | None = None
-    """How many frames there will be; None where the container does not say."""
-    name: str = ""
+    Frames with the same state are launched in their order, one at a time. It goes with its engine.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class FrameTime:
-    """When a frame was captured and where it stands in its source."""
-
-    index: int
-    captured_s: float
-    """time.monotonic() at the moment the source had the frame."""
-    pts_s: float
-    """Presentation time from the start of the source, in seconds."""
+    def reset(self) -> None:
+        """Forget it: the next frame is looked at alone."""
 
 
 @dataclass(kw_only=True)
@@ -194,6 +182,8 @@ class Slot:
     """What the backend keeps to this slot: its request, its addresses. Nobody else's business."""
     pending: Callable[[], None] | None = None
     """Waits until what `launch` put on a GPU is done; None where `launch` itself waited."""
+    state: State | None = None
+    """Of the frame's camera, for a network that remembers; None looks at the frame alone."""
     stages_ms: dict[str, float] = field(default_factory=dict)
     """What the frame in the slot took: `infer`, and `post` where it is outside the graph."""
 
@@ -259,19 +249,12 @@ class MakesSlots(Protocol):
         """Memory for one more frame in flight, with all that running on it needs."""
 
 
-class Source(Protocol):
-    """Frames in order."""
+@runtime_checkable
+class MakesStates(Protocol):
+    """A runner of a network that remembers."""
 
-    info: VideoInfo
-
-    def read_into(self, pixels: Buffer) -> FrameTime | None:
-        """Fill `pixels` with the next frame in `info.pixel_format`; None at the end.
-
-        The caller owns `pixels`; the source must not keep it.
-        """
-
-    def close(self) -> None:
-        """Free everything; closing twice is fine."""
+    def new_state(self) -> State | None:
+        """The memory of one more camera, empty; None where this network remembers nothing."""
 
 
 class LabelledFrame(NamedTuple):

@@ -6,7 +6,8 @@ from fractions import Fraction
 import numpy as np
 
 from edgeseg.errors import VideoError
-from edgeseg.types import Buffer, FrameTime, Pixels, Size, VideoInfo
+from edgeseg.frames import FrameTime, VideoInfo
+from edgeseg.types import Buffer, Pixels, Size
 
 
 class Pictures:

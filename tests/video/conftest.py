@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from edgeseg.types import Labels, Pixels, Source
+from edgeseg.frames import Source
+from edgeseg.types import Labels, Pixels
 
 ROOT = Path(__file__).parents[2]
 
