@@ -14,6 +14,9 @@ from edgeseg.scene_camera import Camera, Light
 from edgeseg.types import Pixels, Size
 
 CELL_M = 9.0
+
+KEPT_CELLS = 256
+"""Of a street, so that one without an end does not grow."""
 VIEW_M = 135.0
 """How far the street reaches; what lies beyond is covered by its far end."""
 
@@ -64,6 +67,7 @@ class Street:
         texture = cv2.resize(coarse, wide, interpolation=cv2.INTER_CUBIC)
         texture = texture + 0.8 * cv2.resize(fine, wide, interpolation=cv2.INTER_LINEAR)
         self._texture = np.ascontiguousarray(texture * self._style.texture + 1)
+        self._cells: dict[int, list[tuple[float, parts.Draw]]] = {}
 
     def frame(self, t_s: float) -> tuple[Pixels, Pixels]:
         """The picture uint8 (H, W, 3) RGB and its class ids uint8 (H, W) at `t_s` seconds."""
@@ -117,35 +121,47 @@ class Street:
         first = int(travelled // CELL_M) - 1
         for cell in range(first, first + int(VIEW_M / CELL_M) + 2):
             z = cell * CELL_M - travelled
-            for side in (-1.0, 1.0):
-                random = np.random.default_rng([self._seed, 2, cell % (1 << 30), int(side > 0)])
-                things += self._cell(random, side, z)
+            things += [(z + ahead, draw) for ahead, draw in self._both_sides(cell)]
         return things
 
-    def _cell(self, random: parts.Random, side: float, z: float) -> list[tuple[float, parts.Draw]]:
+    def _both_sides(self, cell: int) -> list[tuple[float, parts.Draw]]:
+        """What stands in one cell, by its distance from where the cell begins; made once."""
+        if cell not in self._cells:
+            if len(self._cells) > KEPT_CELLS:
+                self._cells.clear()
+            self._cells[cell] = [
+                thing
+                for side in (-1.0, 1.0)
+                for thing in self._cell(
+                    np.random.default_rng([self._seed, 2, cell % (1 << 30), int(side > 0)]), side
+                )
+            ]
+        return self._cells[cell]
+
+    def _cell(self, random: parts.Random, side: float) -> list[tuple[float, parts.Draw]]:
         style = self._style
         edge = style.road_m - side * self._camera_x  # distance of the kerb from the camera
         line = edge + style.pavement_m
         things = []
         if random.random() < style.houses:
             setback = random.choice([0.0, 1.5, 4.0], p=[0.6, 0.2, 0.2])
-            things.append((z, parts.building(random, side, line + setback, CELL_M)))
+            things.append((0.0, parts.building(random, side, line + setback, CELL_M)))
         elif random.random() < 0.8:
             for _ in range(int(random.integers(2, 5))):
                 x = side * (line + random.uniform(1.5, 8))
-                things.append((z + random.uniform(0, CELL_M), parts.tree(random, x)))
+                things.append((random.uniform(0, CELL_M), parts.tree(random, x)))
         if random.random() < 0.3:
-            things.append((z, parts.fence(random, side, line - 0.1, CELL_M)))
+            things.append((0.0, parts.fence(random, side, line - 0.1, CELL_M)))
         if random.random() < style.trees:
             x = side * (edge + random.uniform(0.8, style.pavement_m))
-            things.append((z + random.uniform(0, CELL_M), parts.tree(random, x)))
+            things.append((random.uniform(0, CELL_M), parts.tree(random, x)))
         if random.random() < 0.45:
-            things.append((z + random.uniform(0, 8), parts.pole(random, side, edge + 0.5)))
+            things.append((random.uniform(0, 8), parts.pole(random, side, edge + 0.5)))
         if random.random() < 0.35:
-            things.append((z + random.uniform(0, 8), parts.sign(random, side, edge + 0.6)))
+            things.append((random.uniform(0, 8), parts.sign(random, side, edge + 0.6)))
         if random.random() < 0.4 and style.road_m > 3.6:
             x = side * (edge - 1.1)
-            things.append((z + random.uniform(0, 4), parts.car(random, x, oncoming=side > 0)))
+            things.append((random.uniform(0, 4), parts.car(random, x, oncoming=side > 0)))
         return things
 
     def _moving(self, t_s: float, travelled: float) -> list[tuple[float, parts.Draw]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgeseg.types import Pixels, Size
 
@@ -18,6 +19,7 @@ FAR_PX = 20000
 Color = tuple[float, float, float]
 Point = tuple[float, float, float]
 """x right, y up, z ahead, in metres."""
+Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,28 @@ class Camera:
         at = (round(x), round(y))
         cv2.ellipse(self.image, at, axes, 0, 0, 360, self.shaded(color, centre[2], shade), -1)
         cv2.ellipse(self.labels, at, axes, 0, 0, 360, label, -1)
+
+    def round_discs(
+        self, centres: tuple[Numbers, Numbers, float], radii: Numbers, color: Color,
+        label: int, shades: Numbers,
+    ) -> None:  # fmt: skip
+        """What `disc` draws for circles of one distance and colour, one after the other.
+
+        A crown has dozens of leaves: their places and colours are worked out all at once.
+        """
+        x, y, z = centres
+        if z < NEAR_M:
+            return
+        across = x / z * self.focal_px + self._vanish_x
+        down = (self.height_m - y) / z * self.focal_px + self._vanish_y
+        places = np.rint(np.clip(np.stack([across, down], 1), -FAR_PX, FAR_PX)).astype(int)
+        sizes = np.maximum(1, np.rint(radii * (self.focal_px / z))).astype(int)
+        keep = math.exp(-z / self.light.fog_m)
+        lit = np.multiply(color, self.light.gain)[None] * shades[:, None] * keep
+        lit = np.clip(lit + np.array(self.light.horizon) * (1 - keep), 0.0, 255.0)
+        for at, size, tone in zip(places.tolist(), sizes.tolist(), lit.tolist(), strict=True):
+            cv2.ellipse(self.image, at, (size, size), 0, 0, 360, tone, -1)
+            cv2.ellipse(self.labels, at, (size, size), 0, 0, 360, label, -1)
 
     def shaded(self, color: Color, z: float, shade: float) -> Color:
         """`color` lit, and faded towards the horizon with the distance `z`."""

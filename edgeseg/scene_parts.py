@@ -84,8 +84,7 @@ def tree(random: Random, x: float) -> Draw:
     def draw(camera: Camera, z: float) -> None:
         camera.front(z, (x - 0.14, x + 0.14), (0, height), trunk, TREE)
         camera.disc((x, height, z), (radius * 0.8, radius * 0.9), green, TREE, shade=0.7)
-        for (dx, dy), size, shade in zip(spots, sizes, shades, strict=True):
-            camera.disc((x + dx, height + dy, z), (size, size), green, TREE, shade=shade)
+        camera.round_discs((x + spots[:, 0], height + spots[:, 1], z), sizes, green, TREE, shades)
 
     return draw
 
