@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from edgeseg.errors import InputFileError
-from edgeseg.types import PixelFormat, Pixels, Size, Source
-from edgeseg.video import open_source
+from edgeseg.frames import Source
+from edgeseg.types import PixelFormat, Pixels, Size
+from edgeseg.video import SourceOptions, open_source
 from edgeseg.video.sources.folder import PictureFolder
 
 ReadAll = Callable[[Source], list[Pixels]]
@@ -59,14 +60,14 @@ def test_a_folder_without_a_readable_picture_is_refused(tmp_path: Path) -> None:
 def test_other_sizes_are_fitted_to_the_first(tmp_path: Path, read_all: ReadAll) -> None:
     save_grey(tmp_path / "1.png", 10)
     save_grey(tmp_path / "2.png", 77, size=Size(100, 200))
-    frames = read_all(open_source(str(tmp_path), rate=Fraction(5)))
+    frames = read_all(open_source(str(tmp_path), SourceOptions(rate=Fraction(5))))
     assert [frame.shape for frame in frames] == [(32, 48, 3)] * 2
     assert (frames[1] == 77).all()
 
 
 def test_scale_to_rules_over_the_first_picture(tmp_path: Path, read_all: ReadAll) -> None:
     save_grey(tmp_path / "1.png", 10)
-    (frame,) = read_all(open_source(str(tmp_path), scale_to=Size(20, 16)))
+    (frame,) = read_all(open_source(str(tmp_path), SourceOptions(scale_to=Size(20, 16))))
     assert frame.shape == (20, 16, 3)
 
 
@@ -82,7 +83,7 @@ def test_grey_stays_grey_in_every_format(
     pixel_format: PixelFormat, tmp_path: Path, read_all: ReadAll
 ) -> None:
     save_grey(tmp_path / "1.png", 128)
-    (frame,) = read_all(open_source(str(tmp_path), pixel_format=pixel_format))
+    (frame,) = read_all(open_source(str(tmp_path), SourceOptions(pixel_format=pixel_format)))
     assert frame.shape == pixel_format.frame_shape(Size(32, 48))
     luma = frame[:32] if frame.ndim == 2 else frame[..., :3]
     expected = 16 + 128 * 219 / 255 if frame.ndim == 2 else 128
@@ -93,7 +94,7 @@ def test_red_is_where_the_format_puts_it(tmp_path: Path, read_all: ReadAll) -> N
     red = np.zeros((32, 48, 3), np.uint8)
     red[..., 0] = 255
     Image.fromarray(red).save(tmp_path / "1.png")
-    (bgr,) = read_all(open_source(str(tmp_path), pixel_format=PixelFormat.BGR8))
-    (nv12,) = read_all(open_source(str(tmp_path), pixel_format=PixelFormat.NV12))
+    (bgr,) = read_all(open_source(str(tmp_path), SourceOptions(pixel_format=PixelFormat.BGR8)))
+    (nv12,) = read_all(open_source(str(tmp_path), SourceOptions(pixel_format=PixelFormat.NV12)))
     assert bgr[0, 0].tolist() == [0, 0, 255]
     assert nv12[32, :2].tolist() == [90, 240]

@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from edgeseg.errors import InputFileError
-from edgeseg.types import Buffer, FrameTime, PixelFormat, Pixels, Size, VideoInfo
+from edgeseg.frames import FrameTime, Source, VideoInfo, YuvKind
+from edgeseg.types import Buffer, PixelFormat, Pixels, Size
 from edgeseg.video.pixels import FromRgb
 from edgeseg.video.sources import SourceOptions
+from edgeseg.video.sources.paced import played
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class PictureFolder:
         pixel_format: PixelFormat = PixelFormat.RGB8,
         fps: Fraction = FPS,
         scale_to: Size | None = None,
+        yuv: YuvKind = "bt601-limited",
     ) -> None:
         self.skipped: list[str] = []
         self._paths = iter(_pictures_in(folder))
@@ -50,7 +53,7 @@ class PictureFolder:
         self.info = VideoInfo(
             size=size, fps=fps, pixel_format=pixel_format, frames=None, name=folder.name
         )
-        self._writer = FromRgb(pixel_format, size)
+        self._writer = FromRgb(pixel_format, size, yuv=yuv)
         self._resized = np.empty((*size, 3), np.uint8)
         self._fps = fps
         self._index = 0
@@ -91,19 +94,21 @@ class PictureFolder:
         return self._resized
 
 
-def open_folder(rest: str, wanted: SourceOptions) -> PictureFolder:
-    """The pictures of the folder at `rest`, `wanted.rate` (default 15) a second.
+def open_folder(rest: str, wanted: SourceOptions) -> Source:
+    """The pictures of the folder at `rest`, `wanted.fps` (default 15) a second.
 
     Raises:
         InputFileError: the folder is missing, or no picture in it can be read.
         UsageError: a 4:2:0 format and an odd size.
     """
-    return PictureFolder(
+    pictures = PictureFolder(
         Path(rest),
         pixel_format=wanted.pixel_format,
-        fps=wanted.rate or FPS,
+        fps=wanted.rate or wanted.fps or FPS,
         scale_to=wanted.scale_to,
+        yuv=wanted.yuv,
     )
+    return played(pictures, wanted.rate, wanted) if wanted.rate else pictures
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -3,9 +3,11 @@
 import time
 from fractions import Fraction
 
-from edgeseg.types import Buffer, FrameTime, Size, VideoInfo
+from edgeseg.frames import FrameTime, Source, VideoInfo
+from edgeseg.types import Buffer, Size
 from edgeseg.video.pixels import checked
 from edgeseg.video.sources import SourceOptions, chosen_fps, chosen_size, positive
+from edgeseg.video.sources.paced import played
 from edgeseg.video.uri import options_of
 
 SECONDS = Fraction(10)
@@ -35,14 +37,14 @@ class NullSource:
         self._index = self.info.frames or 0
 
 
-def open_null(rest: str, wanted: SourceOptions) -> NullSource:
+def open_null(rest: str, wanted: SourceOptions) -> Source:
     """The source of `null://?seconds=10&size=1280x720&fps=30`.
 
     Raises:
         UsageError: an option that does not exist, or a value that is none.
     """
     options = options_of(rest, ("seconds", "size", "fps"), scheme="null")
-    fps = chosen_fps(options, wanted, FPS)
+    fps = chosen_fps(options, wanted.rate or FPS)
     seconds = positive(options.get("seconds", str(SECONDS)), "seconds")
     size = chosen_size(options, wanted, SIZE)
     wanted.pixel_format.frame_shape(size)  # refuses an odd size at once, not at the first frame
@@ -53,4 +55,5 @@ def open_null(rest: str, wanted: SourceOptions) -> NullSource:
         frames=max(1, int(seconds * fps)),
         name="null",
     )
-    return NullSource(info, fps)
+    frames = NullSource(info, fps)
+    return played(frames, wanted.rate, wanted) if wanted.rate else frames
