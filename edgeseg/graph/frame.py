@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from edgeseg.frames import YuvKind
 from edgeseg.graph.nodes import initializer, tensor_shape
 from edgeseg.types import Array, PixelFormat, Size
-
-# BT.601 limited range to full-range RGB, rows R, G, B over columns Y, U, V (ITU-R BT.601-7).
-YUV_TO_RGB = np.array([[1.164384, 0.0, 1.596027], [1.164384, -0.391762, -0.812968],
-                       [1.164384, 2.017232, 0.0]], np.float32)  # fmt: skip
+from edgeseg.yuv import colours_of, rgb_from_yuv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +25,8 @@ class FrameSpec:
     bias: tuple[float, float, float]
     mask_size: Size
     """Of the labels."""
+    yuv: YuvKind = "bt601-limited"
+    """Matrix and range of NV12 and I420 frames."""
 
 
 class _Nodes:
@@ -103,8 +103,10 @@ def _head(spec: FrameSpec, network: Size) -> _Nodes:
     # The only reader of the uint8 input: TensorRT refuses any other.
     image = head.add("Cast", ["frame"], "bytes", to=TensorProto.FLOAT)
     if spec.pixel_format in {PixelFormat.NV12, PixelFormat.I420}:
-        image, order = _rgb_from_yuv(head, image, spec), "rgb"
+        size = _smaller(network, spec.size)
+        image, order = _rgb_from_yuv(head, image, spec, size), "rgb"
     else:
+        size = spec.size
         image = head.add("Transpose", [image], "planes", perm=[0, 3, 1, 2])
         order = spec.pixel_format.value[:3]
     wanted = [order.index(channel) for channel in spec.order]
@@ -113,7 +115,7 @@ def _head(spec: FrameSpec, network: Size) -> _Nodes:
     if wanted != [0, 1, 2] or has_fourth:
         picked = head.constant("channel_order", np.array(wanted, np.int64))
         image = head.add("Gather", [image, picked], "ordered", axis=1)
-    if spec.size != network:
+    if size != network:
         image = head.resize(image, (1, 3, *network), "resized")
     gain = head.constant("pixel_gain", np.array(spec.gain, np.float32).reshape(1, 3, 1, 1))
     bias = head.constant("pixel_bias", np.array(spec.bias, np.float32).reshape(1, 3, 1, 1))
@@ -122,8 +124,12 @@ def _head(spec: FrameSpec, network: Size) -> _Nodes:
     return head
 
 
-def _rgb_from_yuv(head: _Nodes, flat: str, spec: FrameSpec) -> str:
-    """RGB planes (1, 3, H, W) in 0..255 from 4:2:0 `flat` (1, 3H/2, W); chroma by nearest."""
+def _rgb_from_yuv(head: _Nodes, flat: str, spec: FrameSpec, to: Size) -> str:
+    """RGB planes (1, 3, *to) in 0..255 from 4:2:0 `flat` (1, 3H/2, W).
+
+    Each pixel takes the chroma of its four. The planes are resized to the size `to` first, since
+    colours are made faster of few pixels than of many.
+    """
     height, width = spec.size
     at = {name: head.constant(f"yuv_{name}", np.array([value], np.int64)) for name, value in (
         ("zero", 0), ("rows", height), ("end", height * 3 // 2), ("axis", 1))}  # fmt: skip
@@ -141,12 +147,19 @@ def _rgb_from_yuv(head: _Nodes, flat: str, spec: FrameSpec) -> str:
         chroma = head.add("Reshape", [chroma, shape], "chroma")
     chroma = head.resize(chroma, (1, 2, *spec.size), "full_chroma", mode="nearest")
     yuv = head.add("Concat", [luma, chroma], "yuv", axis=1)
-    matrix = head.constant("yuv_matrix", YUV_TO_RGB.reshape(3, 3, 1, 1))
-    offset = head.constant("yuv_offset", (-YUV_TO_RGB @ (16, 128, 128)).astype(np.float32))
+    if to != spec.size:
+        yuv = head.resize(yuv, (1, 3, *to), "resized")
+    colours = rgb_from_yuv(colours_of(spec.yuv))
+    matrix = head.constant("yuv_matrix", colours.matrix.astype(np.float32).reshape(3, 3, 1, 1))
+    offset = head.constant("yuv_offset", colours.offset.astype(np.float32))
     rgb = head.add("Conv", [yuv, matrix, offset], "rgb_unclipped")
     low = head.constant("byte_min", np.zeros((), np.float32))
     high = head.constant("byte_max", np.full((), 255, np.float32))
     return head.add("Clip", [rgb, low, high], "rgb")
+
+
+def _smaller(one: Size, other: Size) -> Size:
+    return min(one, other, key=lambda size: size.height * size.width)
 
 
 def _classes(core: ModelProto) -> int:

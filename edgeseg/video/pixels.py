@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 
 from edgeseg.errors import UsageError
+from edgeseg.frames import YuvKind
 from edgeseg.types import Buffer, PixelFormat, Pixels, Size
+from edgeseg.video.planes import PlaneWriter, planes_of
+from edgeseg.yuv import colours_of
 
 _CV2_CODES = {
     PixelFormat.BGR8: cv2.COLOR_RGB2BGR,
@@ -20,6 +23,10 @@ _TO_RGB_CODES = {
     PixelFormat.I420: cv2.COLOR_YUV2RGB_I420,
     PixelFormat.NV12: cv2.COLOR_YUV2RGB_NV12,
 }
+
+_YUV = frozenset({PixelFormat.I420, PixelFormat.NV12})
+_OPENCV = colours_of("bt601-limited")
+"""The only YUV that OpenCV's 4:2:0 conversions know."""
 
 
 def checked(pixels: Buffer, pixel_format: PixelFormat, size: Size) -> Buffer:
@@ -38,19 +45,6 @@ def checked(pixels: Buffer, pixel_format: PixelFormat, size: Size) -> Buffer:
     return pixels
 
 
-def planes_of(pixels: Buffer, pixel_format: PixelFormat) -> list[Pixels]:
-    """Views of the planes in `pixels`: one for packed formats, three for I420, two for NV12."""
-    if pixel_format not in {PixelFormat.I420, PixelFormat.NV12}:
-        return [pixels]
-    height, width = pixels.shape[0] * 2 // 3, pixels.shape[1]
-    luma, chroma = pixels[:height], pixels[height:].reshape(-1)
-    half = (height // 2, width // 2)
-    if pixel_format is PixelFormat.NV12:
-        return [luma, chroma.reshape(*half, 2)]
-    middle = chroma.size // 2
-    return [luma, chroma[:middle].reshape(half), chroma[middle:].reshape(half)]
-
-
 def resized(image: Pixels, size: Size) -> Pixels:
     """`image` uint8 (H, W, 3) at `size`, bilinear."""
     if image.shape[:2] == tuple(size):
@@ -59,25 +53,27 @@ def resized(image: Pixels, size: Size) -> Pixels:
 
 
 class FromRgb:
-    """Writes RGB pictures in another format; YUV is BT.601 in limited range."""
+    """Writes RGB pictures in another format; I420 and NV12 in the matrix and range `yuv`."""
 
-    def __init__(self, pixel_format: PixelFormat, size: Size) -> None:
+    def __init__(
+        self, pixel_format: PixelFormat, size: Size, *, yuv: YuvKind = "bt601-limited"
+    ) -> None:
         self._format, self._size = pixel_format, size
-        shape = pixel_format.frame_shape(size)
-        self._i420 = np.empty(shape, np.uint8) if pixel_format is PixelFormat.NV12 else None
+        # OpenCV makes planar BT.601 in limited range and no other.
+        plain = pixel_format is PixelFormat.I420 and yuv == "bt601-limited"
+        self._planes: PlaneWriter | None = None
+        if pixel_format in _YUV and not plain:
+            self._planes = PlaneWriter(pixel_format, size, into=colours_of(yuv))
+            self._i420 = np.empty(pixel_format.frame_shape(size), np.uint8)
 
     def write(self, picture: Pixels, pixels: Buffer) -> None:
         """Fill `pixels` with `picture`, uint8 (H, W, 3) RGB."""
         checked(pixels, self._format, self._size)
         if self._format is PixelFormat.RGB8:
             np.copyto(pixels, picture)
-        elif self._i420 is not None:
+        elif self._planes is not None:
             cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420, dst=self._i420)
-            luma, blue, red = planes_of(self._i420, PixelFormat.I420)
-            to_luma, to_chroma = planes_of(pixels, PixelFormat.NV12)
-            np.copyto(to_luma, luma)
-            np.copyto(to_chroma[..., 0], blue)
-            np.copyto(to_chroma[..., 1], red)
+            self._planes.write(planes_of(self._i420, PixelFormat.I420), _OPENCV, pixels)
         else:
             cv2.cvtColor(picture, _CV2_CODES[self._format], dst=pixels)
 
@@ -85,13 +81,22 @@ class FromRgb:
 class ToRgb:
     """Shows frames of another format as RGB, for drawing; into memory of its own, if need be."""
 
-    def __init__(self, pixel_format: PixelFormat, size: Size) -> None:
-        self._format = pixel_format
+    def __init__(
+        self, pixel_format: PixelFormat, size: Size, *, yuv: YuvKind = "bt601-limited"
+    ) -> None:
+        self._format, self._colours = pixel_format, colours_of(yuv)
         self._rgb = None if pixel_format is PixelFormat.RGB8 else np.empty((*size, 3), np.uint8)
+        self._planes: PlaneWriter | None = None
+        if pixel_format in _YUV and self._colours != _OPENCV:
+            self._planes = PlaneWriter(pixel_format, size, into=_OPENCV)
+            self._plain = np.empty(pixel_format.frame_shape(size), np.uint8)
 
     def view(self, pixels: Buffer) -> Pixels:
         """`pixels` itself where it is RGB already; else a copy that the next call overwrites."""
         if self._rgb is None:
             return pixels
+        if self._planes is not None:
+            self._planes.write(planes_of(pixels, self._format), self._colours, self._plain)
+            pixels = self._plain
         cv2.cvtColor(pixels, _TO_RGB_CODES[self._format], dst=self._rgb)
         return self._rgb

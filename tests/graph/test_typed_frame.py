@@ -136,7 +136,7 @@ def test_masks_of_yuv_agree_between_the_dialects(
 ) -> None:
     wide = unrounded(framed(request.getfixturevalue(name), pixel_format))
     half = typed(wide)
-    pictures = np.concatenate([frame(pixel_format, seed) for seed in range(8)])
+    pictures = np.concatenate([frame(pixel_format, seed) for seed in range(48)])
     wanted = run(batched(wide), {"frame": pictures})
     assert len(np.unique(wanted)) >= 3
     for form in (half, rounded(half)):
@@ -148,7 +148,7 @@ def test_eight_bits_survive_fp16_where_tensorrt_8_chooses_it(
     core: ModelProto, pixel_format: PixelFormat
 ) -> None:
     """The wide dialect leaves the precision of the head to its FP16 flag."""
-    model = tapped(framed(core, pixel_format), ["rgb", "yuv"])
+    model = tapped(framed(core, pixel_format), ["rgb", "resized"])
     rgb, yuv = run_all(model, {"frame": frame(pixel_format, 0)})
     matrix, offset = (constants(model)[name] for name in ("yuv_matrix", "yuv_offset"))
     halved = matrix.reshape(3, 3).astype(np.float16).astype(np.float64)

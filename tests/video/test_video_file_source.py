@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import UsageError, VideoError
-from edgeseg.types import PixelFormat, Pixels, Size, Source
-from edgeseg.video import open_source
+from edgeseg.frames import Source, SourceCounts
+from edgeseg.types import PixelFormat, Pixels, Size
+from edgeseg.video import SourceOptions, open_source
 from edgeseg.video.sources.video_file import VideoFile
 
 ReadAll = Callable[[Source], list[Pixels]]
@@ -116,9 +117,7 @@ def test_colours_follow_the_matrix_and_range_of_the_stream(
         colorspace=colorspace,
         color_range=2 if full else 1,
     )
-    source = VideoFile(clip)
-    (got,) = read_all(source)
-    assert source.matrix == matrix
+    (got,) = read_all(VideoFile(clip))
     expected = rgb_of(*yuv, matrix=matrix, full=full)
     assert np.abs(got.astype(int) - expected).max() <= 2
 
@@ -218,7 +217,7 @@ def test_a_file_cut_in_the_middle_gives_what_is_there(
     source = VideoFile(cut)
     frames = read_all(source)
     assert 20 < len(frames) < 100
-    assert source.damaged == 221 - len(frames)
+    assert source.counts.damaged == 221 - len(frames)
 
 
 def test_corrupt_packets_are_left_out(
@@ -232,11 +231,11 @@ def test_corrupt_packets_are_left_out(
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(data)
     source = VideoFile(bad)
-    assert 0 < len(read_all(source)) + source.damaged <= 20
-    assert source.damaged > 0
+    assert 0 < len(read_all(source)) + source.counts.damaged <= 20
+    assert source.counts.damaged > 0
 
 
-def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path, read_all: ReadAll) -> None:
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path) -> None:
     # A raw H.264 stream may change its size: two clips, one after the other.
     stream = b""
     for size in (64, 128):
@@ -254,9 +253,15 @@ def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path, read_all
         stream += part.read_bytes()
     both = tmp_path / "both.h264"
     both.write_bytes(stream)
-    frames = read_all(VideoFile(both))
-    assert len(frames) == 8
-    assert np.abs(frames[0].astype(int) - frames[-1]).max() <= 2
+    source = VideoFile(both)
+    pixels = np.empty((64, 64, 3), np.uint8)
+    epochs = []
+    while (moment := source.read_into(pixels)) is not None:
+        epochs.append(moment.epoch)
+        assert np.abs(pixels.astype(int) - pixels[0, 0]).max() <= 2
+    source.close()
+    assert epochs == [0] * 4 + [1] * 4
+    assert source.counts.resized == 4
 
 
 @pytest.mark.parametrize("pixel_format", [PixelFormat.BGR8, PixelFormat.RGB8])
@@ -306,9 +311,73 @@ def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
         open_source(str(path))
 
 
-def test_a_rate_for_a_file_that_has_one_is_refused(shared_video: Path) -> None:
-    with pytest.raises(UsageError, match="frame rate of its own"):
-        open_source(str(shared_video / "rotated-90.mov"), rate=Fraction(10))
+def test_with_a_rate_a_file_is_played_like_a_camera_to_its_end(
+    write_clip: Callable[..., Path],
+) -> None:
+    clip = write_clip([yuv_frame(40 + 20 * i, 128, 128) for i in range(5)], width=64, height=48)
+    counts = SourceCounts()
+    source = open_source(str(clip), SourceOptions(rate=Fraction(200), counts=counts))
+    assert (source.info.live, source.info.fps) == (True, 200)
+    pixels = np.empty((48, 64, 3), np.uint8)
+    seen = []
+    while (moment := source.read_into(pixels)) is not None:
+        seen.append(moment.index)
+        assert abs(int(pixels[0, 0, 0]) - (24 + 20 * moment.index) * 255 / 219) <= 2
+    source.close()
+    assert seen == sorted(seen)
+    assert len(seen) + counts.dropped == counts.captured == 5
+
+
+def test_a_grabbed_frame_outlives_the_file(write_clip: Callable[..., Path]) -> None:
+    clip = write_clip([gradient()] * 2, width=64, height=48)
+    video = VideoFile(clip, pixel_format=PixelFormat.I420)
+    grab = video.grab(0.0)
+    assert grab is not None
+    video.close()
+    assert (video.grab(0.0), video.ended) == (None, True)
+    pixels = np.empty((72, 64), np.uint8)
+    grab.write_into(pixels)
+    grab.release()
+    grab.release()
+    np.testing.assert_array_equal(pixels, gradient())
+
+
+def test_frames_that_come_at_their_own_times_keep_them(tmp_path: Path) -> None:
+    path, times_ms = tmp_path / "vfr.mkv", [0, 40, 55, 400, 401]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for time_ms in times_ms:
+            frame = av.VideoFrame.from_ndarray(gradient(), "yuv420p")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    source = VideoFile(path)
+    pixels = np.empty((48, 64, 3), np.uint8)
+    found = [source.read_into(pixels) for _ in times_ms]
+    source.close()
+    assert [moment and round(moment.pts_s * 1000) for moment in found] == times_ms
+
+
+@pytest.mark.parametrize(
+    ("scale_to", "aspect"),
+    [(None, Fraction(4, 3)), (Size(24, 32), Fraction(4, 3)), (Size(48, 86), Fraction(1))],
+)
+def test_pixels_that_are_not_square_are_delivered_as_stored_and_said(
+    scale_to: Size | None, aspect: Fraction, tmp_path: Path
+) -> None:
+    path = tmp_path / "wide.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(gradient(), "yuv420p")))
+        container.mux(stream.encode(None))
+    source = VideoFile(path, scale_to=scale_to)
+    source.close()
+    assert source.info.size == (scale_to or Size(48, 64))
+    assert source.info.pixel_aspect == aspect
 
 
 def test_closing_twice_is_fine_and_ends_the_source(shared_video: Path) -> None:

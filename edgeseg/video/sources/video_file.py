@@ -3,54 +3,35 @@
 import logging
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.plane import VideoPlane
-from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 
-from edgeseg.errors import UsageError, VideoError
-from edgeseg.types import Buffer, FrameTime, PixelFormat, Pixels, Size, VideoInfo
-from edgeseg.video.pixels import checked, planes_of
+from edgeseg.errors import VideoError
+from edgeseg.frames import FrameTime, Source, SourceCounts, VideoInfo, YuvKind
+from edgeseg.types import Buffer, PixelFormat, Size
+from edgeseg.video.av_frames import FrameWriter, upright_size
+from edgeseg.video.pixels import checked
 from edgeseg.video.sources import SourceOptions
+from edgeseg.video.sources.paced import played_camera
 
 log = logging.getLogger(__name__)
-
-_AV_FORMATS = {
-    PixelFormat.RGB8: "rgb24",
-    PixelFormat.BGR8: "bgr24",
-    PixelFormat.RGBA8: "rgba",
-    PixelFormat.BGRX8: "bgr0",
-    PixelFormat.NV12: "nv12",
-    PixelFormat.I420: "yuv420p",
-}
-
-# By frame.rotation, which counts degrees counterclockwise, modulo 360.
-_TURNS = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_CLOCKWISE,
-}
 
 # A demuxer that fails this often in a row will not recover.
 _DEMUX_ATTEMPTS = 8
 
-# AVColorSpace, where it is not one of those that mean BT.601 (or say nothing).
-_MATRICES = {1: "bt709", 9: "bt2020", 10: "bt2020"}
-
 
 class VideoFile:
-    """The frames of the first video stream of a file.
+    """The frames of the first video stream of a file, as a Source and as a Camera.
 
-    RGB is made with the stream's own matrix and range; a stream that names no matrix is BT.601, as
-    FFmpeg and OpenCV take it. I420 and NV12 keep the matrix, but are always in limited range.
-    Frames are turned as the file's display matrix says; `info.size` is the size after that.
+    RGB is made with the stream's own matrix and range; where it does not say, it is what is usual
+    for its size. I420 and NV12 are in the matrix and range `yuv`. Frames are turned as the file's
+    display matrix says, and scaled to the first one's size; `info.size` is the size after that.
     """
 
     def __init__(
@@ -58,14 +39,15 @@ class VideoFile:
         path: Path,
         *,
         pixel_format: PixelFormat = PixelFormat.RGB8,
+        yuv: YuvKind = "bt601-limited",
         scale_to: Size | None = None,
+        counts: SourceCounts | None = None,
         threads: int = 1,
     ) -> None:
-        self.damaged = 0
-        """How many frames are missing because the file is corrupt or cut off.
-
-        Where the container does not say how many there should be, the packets that failed.
-        """
+        self.counts = counts if counts is not None else SourceCounts()
+        """`damaged` are frames that are missing because the file is corrupt or cut off: packets
+        that failed, where the container does not say how many frames there should be."""
+        self.ended = False
         self._container = _opened(path)
         try:
             self._stream = _video_stream(self._container, path)
@@ -77,17 +59,15 @@ class VideoFile:
                 raise VideoError(
                     f"not one frame of {path} can be decoded", fix="check that the file plays"
                 )
-            self._turn = _TURNS.get(round(self._pending.rotation / 90) * 90 % 360)
+            self._first_size = self._last_size = upright_size(self._pending)
             self.info = _info(path, self._stream, self._pending, pixel_format, scale_to)
             pixel_format.frame_shape(self.info.size)  # refuses an odd size in 4:2:0
         except BaseException:
             self._container.close()
             raise
-        self.matrix = _MATRICES.get(self._pending.colorspace, "bt601")
-        """bt601, bt709 or bt2020: the matrix of the stream, which I420 and NV12 frames are in."""
-        self._reformatter = VideoReformatter()
+        self._writer = FrameWriter(pixel_format, self.info.size, yuv=yuv, counts=self.counts)
         self._start = self._pending.pts
-        self._index = 0
+        self._index = self._epoch = 0
 
     def read_into(self, pixels: Buffer) -> FrameTime | None:
         """Fill `pixels` with the next frame; None at the end, also where the file is cut off.
@@ -95,59 +75,43 @@ class VideoFile:
         The only copy after decoding and colour conversion is the one into `pixels`.
         """
         checked(pixels, self.info.pixel_format, self.info.size)
-        frame, self._pending = self._pending, None
-        if frame is None:
-            frame = next(self._frames, None)
+        frame = self._next()
         if frame is None:
             return None
-        read = FrameTime(self._index, time.monotonic(), self._pts_s(frame))
+        self._note_size(upright_size(frame))
+        read = FrameTime(self._index, time.monotonic(), self._pts_s(frame), self._epoch)
         self._index += 1
-        for plane, target in zip(
-            self._converted(frame).planes,
-            planes_of(pixels, self.info.pixel_format),
-            strict=True,
-        ):
-            self._copy(plane, target)
+        self._writer.write(frame, pixels)
         return read
+
+    def grab(self, timeout_s: float) -> "_Decoded | None":
+        """The next frame, as soon as it is decoded; None at the end."""
+        del timeout_s
+        frame = self._next()
+        return None if frame is None else _Decoded(frame, self._writer)
 
     def close(self) -> None:
         """Close the file; reading on gives None."""
-        self._pending = None
+        self._pending, self.ended = None, True
         self._frames = iter(())
         self._container.close()
+
+    def _next(self) -> VideoFrame | None:
+        frame, self._pending = self._pending, None
+        if frame is None:
+            frame = next(self._frames, None)
+        self.ended = frame is None
+        return frame
+
+    def _note_size(self, size: Size) -> None:
+        self.counts.resized += size != self._first_size
+        self._epoch += size != self._last_size
+        self._last_size = size
 
     def _pts_s(self, frame: VideoFrame) -> float:
         if frame.pts is not None and self._start is not None and frame.time_base:
             return float((frame.pts - self._start) * frame.time_base)
         return float(self._index / self.info.fps) if self.info.fps else 0.0
-
-    def _converted(self, frame: VideoFrame) -> VideoFrame:
-        """`frame` in the wanted format and in the size before it is turned."""
-        height, width = self.info.size
-        if self._turn in {cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_90_COUNTERCLOCKWISE}:
-            height, width = width, height
-        if frame.planes[0].line_size < 0:
-            # Bottom-up memory, which PyAV's planes do not describe; swscale copies it upright.
-            frame = self._reformatter.reformat(frame, format="gbrp", threads=1)
-        yuv = self.info.pixel_format in {PixelFormat.I420, PixelFormat.NV12}
-        return self._reformatter.reformat(
-            frame,
-            width=width,
-            height=height,
-            format=_AV_FORMATS[self.info.pixel_format],
-            dst_color_range=ColorRange.MPEG if yuv else ColorRange.JPEG,
-            threads=1,
-        )
-
-    def _copy(self, plane: VideoPlane, target: Pixels) -> None:
-        channels = target.shape[2] if target.ndim == 3 else 1
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        rows = rows[:, : plane.width * channels]
-        view = rows.reshape(plane.height, plane.width, channels) if channels > 1 else rows
-        if self._turn is None:
-            np.copyto(target, view)
-        else:
-            cv2.rotate(view, self._turn, dst=target)
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Every frame that decodes; what does not is counted in `damaged` and left out."""
@@ -171,26 +135,48 @@ class VideoFile:
                 continue
             delivered += len(frames)
             yield from frames
-        if self.damaged and self._stream.frames:
-            self.damaged = max(self.damaged, self._stream.frames - delivered)
+        if self.counts.damaged and self._stream.frames:
+            self.counts.damaged = max(self.counts.damaged, self._stream.frames - delivered)
 
     def _count_damage(self, error: Exception) -> None:
-        self.damaged += 1
+        self.counts.damaged += 1
         log.debug("a damaged part of the video is left out: %s", error)
 
 
-def open_video_file(rest: str, wanted: SourceOptions) -> VideoFile:
-    """The video file at `rest`.
+class _Decoded:
+    """A frame in the memory of the decoder."""
+
+    def __init__(self, frame: VideoFrame, writer: FrameWriter) -> None:
+        self.captured_s = time.monotonic()
+        self.size = upright_size(frame)
+        self._frame: VideoFrame | None = frame
+        self._writer = writer
+
+    def write_into(self, pixels: Buffer) -> None:
+        """Fill `pixels` with the frame."""
+        if self._frame is None:
+            raise VideoError("the frame was given back already")
+        self._writer.write(self._frame, pixels)
+
+    def release(self) -> None:
+        """Let go of the frame."""
+        self._frame = None
+
+
+def open_video_file(rest: str, wanted: SourceOptions) -> Source:
+    """The video file at `rest`; with a rate it is played like a camera.
 
     Raises:
         VideoError: it is missing, is no video, has no video stream, or no frame decodes.
-        UsageError: a rate, which a video file has of its own.
     """
-    if wanted.rate is not None:
-        raise UsageError(
-            f"{rest} has a frame rate of its own, got {wanted.rate}", fix="leave the rate out"
-        )
-    return VideoFile(Path(rest), pixel_format=wanted.pixel_format, scale_to=wanted.scale_to)
+    video = VideoFile(
+        Path(rest),
+        pixel_format=wanted.pixel_format,
+        yuv=wanted.yuv,
+        scale_to=wanted.scale_to,
+        counts=wanted.counts,
+    )
+    return video if wanted.rate is None else played_camera(video, wanted.rate, wanted)
 
 
 def _opened(path: Path) -> InputContainer:
@@ -226,13 +212,25 @@ def _info(
     pixel_format: PixelFormat,
     scale_to: Size | None,
 ) -> VideoInfo:
-    size = Size(first.height, first.width)
-    if round(first.rotation / 90) % 2:
-        size = Size(size.width, size.height)
+    stored = upright_size(first)
+    size = scale_to or stored
     return VideoInfo(
-        size=scale_to or size,
+        size=size,
         fps=stream.average_rate or stream.guessed_rate,
         pixel_format=pixel_format,
         frames=stream.frames or None,
         name=path.stem,
+        pixel_aspect=_pixel_aspect(stream, first, stored, size),
     )
+
+
+def _pixel_aspect(stream: VideoStream, first: VideoFrame, stored: Size, size: Size) -> Fraction:
+    """Width over height of a pixel; pixels are square where a call gives them other proportions."""
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    if aspect == 1 or stored.width * size.height != stored.height * size.width:
+        return Fraction(1)
+    log.info(
+        "the pixels of the video are not square (%s): its frames are taken as they are stored",
+        aspect,
+    )
+    return 1 / aspect if stored != Size(first.height, first.width) else aspect
