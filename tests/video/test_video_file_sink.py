@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import OutputError, UsageError
-from edgeseg.types import Pixels, Size, Source
-from edgeseg.video.sinks import FrameView
+from edgeseg.frames import Source
+from edgeseg.types import Labels, Pixels, Size
+from edgeseg.video.sinks import FrameView, SinkOptions
 from edgeseg.video.sinks import video_file as module
 from edgeseg.video.sinks.video_file import VideoFileSink
 from edgeseg.video.sources.video_file import VideoFile
@@ -21,12 +22,24 @@ from edgeseg.video.sources.video_file import VideoFile
 ReadAll = Callable[[Source], list[Pixels]]
 SIZE = Size(64, 96)
 NTSC = Fraction(30000, 1001)
+NOISE_MEAN = 127.5
 
 
 def view(index: int, color: tuple[int, int, int] = (200, 60, 30), size: Size = SIZE) -> FrameView:
     picture = np.empty((*size, 3), np.uint8)
     picture[:] = color
     return FrameView(index=index, picture=picture, labels=picture[..., 0])
+
+
+@contextlib.contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """No file of this process may grow further."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def write_noise(sink: VideoFileSink, frames: int) -> None:
@@ -123,20 +136,57 @@ def test_targets_that_cannot_be_written_are_refused_at_once(tmp_path: Path) -> N
         VideoFileSink(Path("/proc/out.mp4"), size=SIZE, fps=NTSC)
 
 
-def test_a_limit_reached_while_writing_removes_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "out.mp4"
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi"])
+def test_a_full_disk_keeps_what_was_written_and_that_plays(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
     sink = VideoFileSink(path, size=SIZE, fps=NTSC)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        with pytest.raises(OutputError, match=r"out\.mp4 cannot be written: File too large"):
+    with files_up_to(200_000):
+        with pytest.raises(OutputError, match=r"any more: File too large; .* plays") as got:
             write_noise(sink, 300)
         sink.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(tmp_path.iterdir()) == []
+    assert got.value.exit_code == 9
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size <= 200_000
+    with av.open(str(path)) as container:
+        means = [frame.to_ndarray(format="gray").mean() for frame in container.decode(video=0)]
+    assert len(means) > 20
+    assert means == pytest.approx([NOISE_MEAN] * len(means), abs=3)
     with pytest.raises(OutputError, match="closed"):
         sink.write(view(0))
+
+
+def test_a_disk_that_is_full_before_the_first_picture_leaves_nothing(tmp_path: Path) -> None:
+    sink = VideoFileSink(tmp_path / "out.mp4", size=SIZE, fps=NTSC)
+    with files_up_to(500), pytest.raises(OutputError, match="cannot be written: File too large"):
+        write_noise(sink, 300)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_at_the_very_end_keeps_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    sink = VideoFileSink(path, size=SIZE, fps=NTSC)
+    write_noise(sink, 100)
+    (temporary,) = tmp_path.iterdir()
+    with files_up_to(temporary.stat().st_size + 100), pytest.raises(OutputError, match="plays"):
+        sink.close()
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) >= 30
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_a_killed_run_leaves_behind_plays(suffix: str, tmp_path: Path) -> None:
+    sink = VideoFileSink(tmp_path / f"out{suffix}", size=SIZE, fps=NTSC)
+    write_noise(sink, 150)
+    (temporary,) = tmp_path.iterdir()
+    assert temporary.name.startswith(f".out{suffix}.")
+    left = tmp_path / f"left{suffix}"
+    left.write_bytes(temporary.read_bytes())
+    decoded = 0
+    with av.open(str(left)) as container, contextlib.suppress(av.InvalidDataError):
+        for _ in container.decode(video=0):
+            decoded += 1
+    sink.close()
+    assert decoded >= 60
 
 
 def test_a_full_disk_is_told_at_the_latest_by_close(
@@ -169,14 +219,13 @@ def test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_codecs_fall_back_and_unknown_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="did you mean 'libx264'"):
-        module.chosen_codec("x264")
-    assert module.chosen_codec(None) == "libx264"
-    monkeypatch.setattr(module, "_can_encode", lambda codec: codec == "mpeg4")
-    assert module.chosen_codec(None) == "mpeg4"
-    with pytest.raises(UsageError, match="no encoder libx264"):
-        module.chosen_codec("libx264")
+def test_a_source_without_a_rate_is_written_at_30(tmp_path: Path, three_labels: Labels) -> None:
+    wanted = SinkOptions(size=SIZE, fps=None, labels=three_labels)
+    sink = module.open_video_file(str(tmp_path / "out.mkv"), wanted)
+    for index in range(4):
+        sink.write(view(index))
+    sink.close()
+    assert VideoFile(tmp_path / "out.mkv").info.fps == 30
 
 
 def test_nothing_of_a_frames_size_is_allocated(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ class FolderSink:
     The masks are palette PNGs: their values are the class ids, their palette the class colours.
     """
 
+    takes_pictures = True
+
     def __init__(self, folder: Path, labels: Labels, *, name: str) -> None:
         self._masks, self._overlays = folder / "masks", folder / "overlays"
         self._palette = labels.palette().tobytes()

@@ -7,6 +7,8 @@ from edgeseg.video.uri import options_of
 class NullSink:
     """Counts the frames."""
 
+    takes_pictures = True
+
     def __init__(self) -> None:
         self.frames = 0
         self.last_index = -1

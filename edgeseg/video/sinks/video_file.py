@@ -1,4 +1,4 @@
-"""A video file, encoded by PyAV; it appears whole when the sink is closed."""
+"""A video file, encoded by PyAV; it appears when the sink is closed, and it plays."""
 
 import contextlib
 from fractions import Fraction
@@ -8,32 +8,36 @@ import av
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
-from av.video.stream import VideoStream
 
 from edgeseg.errors import OutputError, UsageError
 from edgeseg.files import whole
-from edgeseg.tables import known
 from edgeseg.types import Size
 from edgeseg.video.sinks import FrameView, SinkOptions
+from edgeseg.video.sinks.encoders import CONTAINERS, Encoder, add_stream, chosen_encoder
+from edgeseg.video.sinks.growing_file import GrowingFile
 
-# Best first. MPEG-4 has a fixed quantiser: left alone, its rate control blurs at 200 kbit/s.
-CODECS = {
-    "libx264": {"preset": "veryfast", "crf": "20"},
-    "mpeg4": {"qmin": "3", "qmax": "3"},
-}
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
+"""What FFmpeg calls the container of each suffix."""
 
-# A field of the MPEG-4 header has 16 bits.
-_MPEG4_TICKS = 65535
+DEFAULT_FPS = Fraction(30)
+
+SHORTEST_S = Fraction(1, 1000)
+"""Between two frames: Matroska counts milliseconds."""
+
+_LONGEST_AVI_GAP = 50_000
+"""Frames; at 60 000 FFmpeg gives up, since AVI knows no time, and a gap is that many empty ones."""
 
 
 class VideoFileSink:
     """Encodes pictures into `path`, whose suffix names the container.
 
     An odd row or column at the bottom or right is left out, since 4:2:0 needs even sizes. Frames
-    keep their distance in time: an index left out is a picture that is shown longer. `close`
-    finishes and publishes the file however the run ended; a file that could not be written is
-    removed instead.
+    keep their distance in time: those of a file by their index, those of a `live` source by the
+    time they were captured. `close` finishes and publishes the file however the run ended. Where
+    the disk is full before that, what was written until then is published, if it plays.
     """
+
+    takes_pictures = True
 
     def __init__(
         self,
@@ -43,22 +47,36 @@ class VideoFileSink:
         fps: Fraction,
         codec: str | None = None,
         threads: int = 1,
+        live: bool = False,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self._path, self._size = path, size
         self._even = Size(size.height // 2 * 2, size.width // 2 * 2)
         self._reformatter = VideoReformatter()
-        self._first = 0
-        self._pts = -1
-        codec = chosen_codec(codec)
+        self._format = FORMATS.get(path.suffix.lower(), "matroska")
+        encoder = chosen_encoder(codec, self._even, fps, self._format)
+        self._clock = _clock(encoder, fps, self._format, live=live)
         if path.is_dir():
             raise OutputError(f"{path} is a folder", fix="choose another name, or end it with /")
         self._cleanup = contextlib.ExitStack()
-        temporary = self._cleanup.enter_context(whole(path))
+        self._temporary = self._cleanup.enter_context(whole(path))
         self._container: OutputContainer | None = None
         try:
-            self._container = av.open(str(temporary.absolute()), "w")
-            self._stream = _stream(self._container, codec, self._even, fps, threads)
+            self._file = self._cleanup.enter_context(GrowingFile(self._temporary))
+            self._container = av.open(
+                self._file, "w", format=self._format, options=CONTAINERS[self._format]
+            )
+            self._stream = add_stream(
+                self._container,
+                encoder,
+                size=self._even,
+                fps=fps,
+                tick=self._clock.tick,
+                threads=threads,
+                pixel_aspect=pixel_aspect,
+            )
             self._container.start_encoding()
+            self._file.check()
         except (av.FFmpegError, OSError) as error:
             raise self._given_up(error) from error
         except BaseException as error:
@@ -70,7 +88,7 @@ class VideoFileSink:
 
         Raises:
             UsageError: another size.
-            OutputError: the file cannot be written any more; what was written is removed.
+            OutputError: the file cannot be written any more; what was written is kept, if it plays.
         """
         if self._container is None:
             raise OutputError(f"{self._path} is closed already", fix="write before close()")
@@ -79,11 +97,9 @@ class VideoFileSink:
                 f"the sink takes pictures of {self._size}, got the shape {frame.picture.shape}",
                 fix="open the sink with Overlay.picture_size",
             )
-        if self._pts < 0:
-            self._first = frame.index
-        self._pts = max(self._pts + 1, frame.index - self._first)
         try:
             self._container.mux(self._stream.encode(self._yuv(frame)))
+            self._file.check()
         except (av.FFmpegError, OSError) as error:
             raise self._given_up(error) from error
 
@@ -99,6 +115,7 @@ class VideoFileSink:
         try:
             container.mux(self._stream.encode(None))
             container.close()
+            self._file.check()
         except (av.FFmpegError, OSError) as error:
             raise self._given_up(error) from error
         self._container = None
@@ -115,70 +132,90 @@ class VideoFileSink:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
-        yuv.pts = self._pts
+        yuv.pts = self._clock.pts(frame)
+        yuv.duration = self._clock.duration
         return yuv
 
     def _given_up(self, error: BaseException) -> OutputError:
-        """Close and remove everything, and say why."""
+        """Close everything, keep what plays, and say why."""
         container, self._container = self._container, None
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
-                container.close()
+                container.close()  # into a file that failed this writes nothing
+            if self._file.failure is not None and self._format in {"mp4", "mov"}:
+                self._file.cut_to_pieces()
+        keeps = container is not None and _plays(self._temporary)
         reason = getattr(error, "strerror", None) or str(error)
         failure = OutputError(
-            f"{self._path} cannot be written: {reason}",
+            f"{self._path} cannot be written"
+            + (
+                f" any more: {reason}; what was written until then plays"
+                if keeps
+                else f": {reason}"
+            ),
             fix="choose another target, or free space there",
         )
+        outcome = (None, None, None) if keeps else (OutputError, failure, None)
         with contextlib.suppress(OutputError):
-            self._cleanup.__exit__(OutputError, failure, None)
+            self._cleanup.__exit__(*outcome)
         return failure
+
+
+class _Clock:
+    """When frames are shown, in units of `tick` seconds; None counts frames of a constant rate."""
+
+    def __init__(self, fps: Fraction, tick: Fraction | None, longest_gap: int | None) -> None:
+        self.tick, self._fps = tick, fps
+        unit = tick or 1 / fps
+        self.duration = max(1, round(1 / fps / unit))
+        self._shortest = max(1, -(-SHORTEST_S // unit)) if tick else 1
+        self._longest = longest_gap
+        self._first: float | None = None
+        self._last = 0
+
+    def pts(self, frame: FrameView) -> int:
+        """The time of `frame`, after those of all frames before it; the first is at 0."""
+        at: float = frame.index
+        if self.tick is not None:
+            seconds = frame.time.pts_s if frame.time else float(frame.index / self._fps)
+            at = seconds / float(self.tick)
+        if self._first is None:
+            self._first = at
+            return self._last
+        wanted = max(self._last + self._shortest, round(at - self._first))
+        if self._longest is not None:
+            wanted = min(wanted, self._last + self._longest)
+        self._last = wanted
+        return wanted
 
 
 def open_video_file(rest: str, wanted: SinkOptions) -> VideoFileSink:
     """The video file at `rest`.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or the codec that is asked for does not work.
         UsageError: a codec that is not there.
     """
-    return VideoFileSink(Path(rest), size=wanted.size, fps=wanted.fps, codec=wanted.codec)
-
-
-def chosen_codec(name: str | None) -> str:
-    """`name` if this FFmpeg can encode it; for None, the first of CODECS that it can.
-
-    Raises:
-        UsageError: no such codec, or FFmpeg was built without it.
-    """
-    if name is not None:
-        known(CODECS, name, kind="video codec")
-    for codec in CODECS if name is None else [name]:
-        if _can_encode(codec):
-            return codec
-    raise UsageError(
-        f"this FFmpeg has no encoder {name or ' or '.join(CODECS)}", fix="choose another codec"
+    return VideoFileSink(
+        Path(rest),
+        size=wanted.size,
+        fps=wanted.fps or DEFAULT_FPS,
+        codec=wanted.codec,
+        live=wanted.live,
+        pixel_aspect=wanted.pixel_aspect,
     )
 
 
-def _can_encode(codec: str) -> bool:
+def _clock(encoder: Encoder, fps: Fraction, container: str, *, live: bool) -> _Clock:
+    """The clock for frames that come when they like, or at a constant rate, as AVI has it."""
+    if container == "avi":
+        return _Clock(fps, 1 / fps if live else None, _LONGEST_AVI_GAP)
+    return _Clock(fps, encoder.finest_tick if live else None, None)
+
+
+def _plays(path: Path) -> bool:
     try:
-        av.codec.Codec(codec, "w")
-    except av.codec.codec.UnknownCodecError:
+        with av.open(str(path.absolute())) as container:
+            return next(container.decode(video=0), None) is not None
+    except (av.FFmpegError, OSError, IndexError):
         return False
-    return True
-
-
-def _stream(
-    container: OutputContainer, codec: str, size: Size, fps: Fraction, threads: int
-) -> VideoStream:
-    if codec == "mpeg4":
-        fps = 1 / (1 / fps).limit_denominator(_MPEG4_TICKS)
-    stream = container.add_stream(codec, rate=fps, options=CODECS[codec])
-    assert isinstance(stream, VideoStream)
-    stream.height, stream.width = size
-    stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = 1 / fps
-    stream.thread_count = threads
-    stream.colorspace = Colorspace.ITU601
-    stream.color_range = ColorRange.MPEG
-    return stream
