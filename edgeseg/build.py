@@ -9,6 +9,7 @@ from edgeseg.backends import backend, preferred
 from edgeseg.budget import searched, within_budget
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
+from edgeseg.frames import YuvKind
 from edgeseg.gate import (
     Verification,
     check_conversion,
@@ -53,6 +54,8 @@ def build(
     size: Size | None = None,
     frame: Size | None = None,
     frame_format: PixelFormat | str | None = None,
+    yuv: YuvKind | str | None = None,
+    smooth: float | None = None,
     backend: str | None = None,
     plan: PlanOptions | None = None,
     max_drop: float | None = None,
@@ -75,7 +78,8 @@ def build(
 
     `weights` are a file, or "random" to measure the speed alone. `variant` are keyword arguments
     of a zoo network's function; with `scales` and `flip` the network runs several times over each
-    picture, inside the graph.
+    picture, inside the graph. `yuv` is matrix and range of NV12 and I420 frames. `smooth` is the
+    share of the scores of the frame before that is kept where nothing changes.
 
     For an engine folder only `backend` and `plan` count: it gets the plan that it lacks. `plan`
     says how TensorRT compiles; a CPU takes none of it. With `until_graph`
@@ -100,6 +104,8 @@ def build(
         size=size,
         frame=frame,
         frame_format=PixelFormat(frame_format) if frame_format else None,
+        yuv=yuv,
+        smooth=smooth,
         backend=backend,
         plan=plan,
         max_drop=max_drop,
@@ -144,7 +150,7 @@ def build_recipe(
     name = preferred() if recipe.backend == "auto" else recipe.backend
     if not until_graph:
         _refuse_precision(name, recipe.precision)
-        refuse_options(name, recipe.tensorrt)
+        refuse_options(name, recipe.tensorrt, smooth=recipe.smooth)
     wanted = f"{Path.cwd()} {name} {until_graph} {recipe.model_dump_json()}"
     with building(out, wanted) as turn:
         if not turn.done:
@@ -250,9 +256,10 @@ def build_plan(
         AccuracyGateFailed: the plan's labels agree with the folder's float labels too little.
     """
     name = preferred() if name == "auto" else name
-    _refuse_precision(name, read_manifest(folder).precision)
+    manifest = read_manifest(folder)
+    _refuse_precision(name, manifest.precision)
     options = plan or _recipe_options(folder, name)
-    refuse_options(name, options)
+    refuse_options(name, options, smooth=manifest.smooth)
     with building(folder, f"plan {name} {options.model_dump_json()}") as turn:
         if not turn.done:
             _add_plan(folder, name, options, on_progress)

@@ -10,13 +10,14 @@ import numpy as np
 
 from edgeseg.backends import BACKENDS
 from edgeseg.backends.chosen import chosen
-from edgeseg.engine import GRAPH, Engine, write_rgb
+from edgeseg.engine import GRAPH, Engine
 from edgeseg.errors import UsageError
 from edgeseg.kept_pictures import FILE
 from edgeseg.manifest import Manifest, check_files, read_manifest
 from edgeseg.metrics.agreement import agreement_percent
 from edgeseg.tables import known, needs
 from edgeseg.types import Array, Pixels, TensorSpec
+from edgeseg.video.rgb import write_rgb
 
 GRAPH_ITSELF = "onnxruntime"
 """What is compared under this name is graph.onnx, whether or not there is a plan for it."""
@@ -114,7 +115,7 @@ def _frames(folder: Path, manifest: Manifest) -> dict[str, Pixels]:
     frames = {}
     for name, image in images.items():
         frames[name] = np.empty((1, *manifest.frame_format.frame_shape(size)), np.uint8)
-        write_rgb(image, frames[name][0], manifest.frame_format)
+        write_rgb(image, frames[name][0], manifest.frame_format, yuv=manifest.yuv_kind)
     return frames
 
 
@@ -130,7 +131,8 @@ def _runner(folder: Path, manifest: Manifest, name: str) -> Any:
                 np.copyto(slot.inputs["frame"], feed["frame"])
                 engine.launch(slot)
                 # A plan for several cameras was given the frame for each of them.
-                return {name: array[:1] for name, array in slot.outputs.items()}
+                seen = (item for item in slot.outputs.items() if item[1].dtype == np.uint8)
+                return {name: array[:1] for name, array in seen}
 
             yield compute
 
@@ -141,7 +143,10 @@ def _runner(folder: Path, manifest: Manifest, name: str) -> Any:
 def _graph_runner(folder: Path) -> Any:
     from edgeseg.backends.peers import graph_runner
 
-    return graph_runner(GRAPH, (folder / GRAPH).read_bytes())
+    with needs("graph"):
+        from edgeseg.graph.load import load_model
+        from edgeseg.graph.smooth import alone
+    return graph_runner(GRAPH, alone(load_model(folder / GRAPH)).SerializeToString())
 
 
 def _agreement(

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import tempfile
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -12,7 +11,7 @@ import numpy as np
 from edgeseg.backends import backend
 from edgeseg.backends.absent import NoRunner
 from edgeseg.backends.chosen import chosen
-from edgeseg.backends.host_slots import host_slot
+from edgeseg.backends.host_slots import host_slot, workers_on_a_cpu
 from edgeseg.errors import EngineMismatch, OutputError, UsageError
 from edgeseg.files import write_whole
 from edgeseg.manifest import Manifest, check_files, check_fingerprint, read_manifest
@@ -21,14 +20,16 @@ from edgeseg.types import (
     CompileOptions,
     Labels,
     MakesSlots,
-    PixelFormat,
+    MakesStates,
     Pixels,
     Precision,
     Runner,
     RuntimeOptions,
     Size,
     Slot,
+    State,
 )
+from edgeseg.video.rgb import write_rgb
 
 GRAPH = "graph.onnx"
 WORKERS_BESIDE_A_GPU = 3
@@ -113,6 +114,11 @@ class Engine:
         return self.manifest.frame_size
 
     @property
+    def mask_size(self) -> Size:
+        """(height, width) of the labels."""
+        return Size(*self._runner.outputs["labels"].shape[-2:])
+
+    @property
     def memory_mode(self) -> str | None:
         """How frames reach the GPU: mapped, managed or copy; None on a CPU."""
         return self._runner.memory_mode if isinstance(self._runner, MakesSlots) else None
@@ -130,6 +136,10 @@ class Engine:
         if isinstance(self._runner, MakesSlots):
             return self._runner.new_slot()
         return host_slot(self._runner)
+
+    def new_state(self) -> State | None:
+        """The memory of one camera, for `Slot.state`; None where the engine remembers nothing."""
+        return self._runner.new_state() if isinstance(self._runner, MakesStates) else None
 
     def launch(self, slot: Slot) -> None:
         """Run on what lies in `slot.pixels`; the ids are in `slot.labels` afterwards."""
@@ -169,7 +179,7 @@ class Engine:
             return self._other_size(image)
         if self._slot is None:
             self._slot = self.new_slot()
-        write_rgb(image, self._slot.pixels, self.manifest.frame_format)
+        write_rgb(image, self._slot.pixels, self.manifest.frame_format, yuv=self.manifest.yuv_kind)
         self.launch(self._slot)
         return self._slot.labels.copy()
 
@@ -283,18 +293,3 @@ def compiled(module: ModuleType, graph: bytes, precision: Precision) -> bytes:
         path.write_bytes(graph)
         plan: bytes = module.compile(path, CompileOptions(precision=precision))
     return plan
-
-
-def workers_on_a_cpu() -> int:
-    """Two more than the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else 3
-
-
-def write_rgb(image: Pixels, pixels: Pixels, pixel_format: PixelFormat) -> None:
-    """Write an RGB picture into `pixels` in the engine's own format."""
-    if pixel_format is PixelFormat.RGB8:
-        np.copyto(pixels, image)
-        return
-    with needs("video"):
-        from edgeseg.video.pixels import FromRgb
-    FromRgb(pixel_format, Size(*image.shape[:2])).write(image, pixels)

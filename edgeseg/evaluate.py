@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeseg.calibration_data import open_pictures
+from edgeseg.clips import ClipFlicker, compare_clip
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
 from edgeseg.options import root_for
@@ -45,6 +46,8 @@ class Evaluation:
     backend: str
     size: str
     """Of the network's input; labels are compared at the pictures' own size."""
+    flicker: ClipFlicker | None = None
+    """None unless the pictures were taken as a clip."""
 
 
 def evaluate(
@@ -54,17 +57,26 @@ def evaluate(
     root: str | Path | None = None,
     count: int | None = None,
     class_map: ClassMap | None = None,
+    clip: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Score `engine` on `data` ("NAME:SPLIT"), all pictures or `count` spread over them.
 
+    Each picture is labelled alone; as a `clip` they are frames of a video, in order, and an engine
+    that smooths carries its state from one to the next.
+
     Raises:
-        UsageError: the classes do not match and no map says how.
+        UsageError: the classes do not match and no map says how, or a clip for an engine that
+            smooths nothing.
         InputFileError: pictures or masks are unreadable or do not fit each other.
     """
     with needs("graph"):
         from edgeseg.graph.load import load_model
 
+    if clip and count is not None:
+        raise UsageError(
+            "a clip is all of its pictures in order, not some of them", fix="leave --count out"
+        )
     opened = open_pictures(
         data, root=root_for(data, Path(root) if root else None), split="test", count=count
     )
@@ -76,9 +88,13 @@ def evaluate(
                 fix="build the engine with labels at the frame's size",
             )
         reference = float_reference(load_model(own.folder / "float.onnx"), own.manifest)
-        result = compare(
-            own, reference, own.labels, opened, class_map=class_map, on_progress=on_progress
-        )
+        flicker = None
+        if clip:
+            result, flicker = compare_clip(own, reference, opened, class_map, on_progress)
+        else:
+            result = compare(
+                own, reference, own.labels, opened, class_map=class_map, on_progress=on_progress
+            )
     finally:
         if own is not engine:
             own.close()
@@ -105,6 +121,7 @@ def evaluate(
         precision=own.manifest.precision.value,
         backend=own.backend_name,
         size=own.manifest.size,
+        flicker=flicker,
     )
 
 

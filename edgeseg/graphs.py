@@ -11,7 +11,6 @@ import numpy as np
 from edgeseg import __version__
 from edgeseg.calibration import calibration_data
 from edgeseg.datasets import readable, spread
-from edgeseg.engine import write_rgb
 from edgeseg.errors import BuildError
 from edgeseg.files import write_whole
 from edgeseg.gate import verification_data
@@ -23,6 +22,7 @@ from edgeseg.ranges import Ranges, write_ranges
 from edgeseg.recipe import Recipe
 from edgeseg.tables import needs
 from edgeseg.types import Array, OnProgress, Precision
+from edgeseg.video.rgb import write_rgb
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -58,15 +58,14 @@ def write_graphs(
         BuildError: a graph that TensorRT would refuse, or that FP16 spoils whatever stays FP32.
     """
     with needs("graph"):
-        from edgeseg.graph.frame import frame_graph
-        from edgeseg.graph.reframe import spec_of
+        from edgeseg.graph.reframe import framed
     inner = parts.ready or parts.core
     if parts.quantizer is not None:
         inner = parts.quantizer.graph(parts.keep)
     if parts.ranges is not None:
         write_ranges(parts.ranges, stage / "ranges.json")
     manifest = draft(parts, inner)
-    graph = frame_graph(inner, spec_of(manifest))
+    graph = framed(inner, manifest)
     _check_placement(graph, strange=parts.ready is not None)
     write_whole(stage / "float.onnx", parts.core.SerializeToString())
     write_whole(stage / "graph.onnx", graph.SerializeToString())
@@ -84,13 +83,14 @@ def _with_typed(
 ) -> Manifest:
     """Write the typed graph; the manifest then names what stays FP32 in it."""
     with needs("graph"):
+        from edgeseg.graph.smooth import alone, float_nodes
         from edgeseg.graph.typed import fp32_nodes_of, typed
     from edgeseg.half import fp32_nodes
 
-    keep: dict[str, str] = {}
+    keep = float_nodes(graph)
     if _has_pictures(parts.recipe):
-        found = fp32_nodes(graph, lambda: _frames(parts.recipe), on_progress=on_progress)
-        keep = dict(found.keep_fp32)
+        found = fp32_nodes(alone(graph), lambda: _frames(parts.recipe), on_progress=on_progress)
+        keep |= found.keep_fp32
         log.info("FP16 keeps %.2f %% of the labels", found.agreement)
     else:
         log.warning("no pictures were named: nobody looked what overflows in FP16")
@@ -112,7 +112,12 @@ def _frames(recipe: Recipe) -> Iterator[Array]:
         from edgeseg.video.pixels import resized
     for _, frame in readable(spread(data, TYPED_PICTURES), []):
         pixels = np.empty((1, *recipe.frame_format.frame_shape(size)), np.uint8)
-        write_rgb(resized(frame.image, size), pixels[0], recipe.frame_format)
+        write_rgb(
+            resized(frame.image, size),
+            pixels[0],
+            recipe.frame_format,
+            yuv=recipe.yuv_kind or "bt601-limited",
+        )
         yield pixels
 
 
@@ -155,7 +160,9 @@ def draft(parts: Parts, inner: "ModelProto") -> Manifest:
         size=recipe.size,
         frame=recipe.frame,
         frame_format=recipe.frame_format,
+        yuv=recipe.yuv_kind,
         mask_size=recipe.mask_size,
+        smooth=recipe.smooth,
         order=recipe.description.order,
         gain=gain,
         bias=bias,

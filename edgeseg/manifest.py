@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edgeseg.documents import Document, read_json, write_json
 from edgeseg.errors import EngineMismatch
+from edgeseg.frames import YuvKind
 from edgeseg.types import Labels, PixelFormat, Precision, Size, size_from_text
 
 FILE = "manifest.json"
@@ -62,8 +63,11 @@ class Manifest(Document):
     frame: str
     frame_format: PixelFormat
     mask_size: Literal["frame", "network"]
+    smooth: float | None = None
+    """The share of the frame before that is kept where nothing changes; None keeps nothing."""
     fit: Literal["stretch"] = "stretch"
-    yuv: str = "BT.601 limited range"
+    yuv: YuvKind | None = None
+    """Matrix and range of NV12 and I420 frames; None for others."""
     order: Literal["rgb", "bgr"]
     gain: Triple
     bias: Triple
@@ -83,6 +87,17 @@ class Manifest(Document):
     files: dict[str, str]
     """SHA-256 of every file of the folder but this one."""
     plans: dict[str, Plan]
+
+    @field_validator("yuv", mode="before")
+    @classmethod
+    def _kind_that_was_a_sentence(cls, said: object) -> object:
+        """Versions up to 0.5 knew one kind and wrote it for every engine."""
+        return "bt601-limited" if said == "BT.601 limited range" else said
+
+    @property
+    def yuv_kind(self) -> YuvKind:
+        """Matrix and range of 4:2:0 frames; without a meaning for an engine that takes RGB."""
+        return self.yuv or "bt601-limited"
 
     @property
     def frame_size(self) -> Size:

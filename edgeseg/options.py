@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from edgeseg.errors import UsageError
-from edgeseg.recipe import Calibration, Gate, PlanOptions, Quantization
+from edgeseg.frames import YuvKind
+from edgeseg.recipe import YUV_FORMATS, Calibration, Gate, PlanOptions, Quantization
 from edgeseg.tables import known
 from edgeseg.types import PixelFormat, Precision, Size
 
@@ -13,6 +14,8 @@ LABELLED = {"max_drop": "max-drop", "max_class_drop": "max-class-drop", "class_m
 """Options that compare with masks, and how they are typed."""
 LIMITS = ("max_drop", "max_class_drop", "min_agreement")
 """Options of the gate that a recipe takes anew."""
+USUAL_SMOOTH = 0.8
+"""Took a third off the flicker of synthetic streets, whose mIoU stayed."""
 QUANTIZING = ("calibrate", "count", "method", "keep_fp16", "without", "tie_concat")
 """Options that say how to quantise."""
 STEPS = {name: name for name in ("equalize", "scales", "rounding", "bias", "spare")}
@@ -34,6 +37,8 @@ class Options:
     size: Size | None = None
     frame: Size | None = None
     frame_format: PixelFormat | None = None
+    yuv: str | None = None
+    smooth: float | None = None
     backend: str | None = None
     plan: PlanOptions | None = None
     max_drop: float | None = None
@@ -62,6 +67,37 @@ class Options:
     def wants_masks(self) -> bool:
         """Whether an option was given that compares with masks."""
         return any(name in LABELLED for name in self.given())
+
+
+def smoothing_of(options: Options) -> float | None:
+    """The share of the frame before that is kept where nothing changes.
+
+    Raises:
+        UsageError: it is no share, or there is not one camera that a state belongs to.
+    """
+    if options.smooth is not None and not 0 < options.smooth < 1:
+        raise UsageError(
+            f"--smooth {options.smooth:g} is no share of the frame before",
+            fix=f"--smooth {USUAL_SMOOTH}; leave it out to smooth nothing",
+        )
+    return options.smooth
+
+
+def yuv_of(options: Options, frame_format: PixelFormat) -> YuvKind | None:
+    """The matrix and range that was asked for; None is what is usual for the frame's size.
+
+    Raises:
+        UsageError: no such kind, or frames without one.
+    """
+    if options.yuv is None:
+        return None
+    if frame_format not in YUV_FORMATS:
+        raise UsageError(
+            f"--yuv {options.yuv} has no use for {frame_format.value} frames",
+            fix="add --frame-format nv12 or i420, or leave it out",
+        )
+    known(dict.fromkeys(get_args(YuvKind)), options.yuv, kind="matrix and range of YUV")
+    return cast("YuvKind", options.yuv)
 
 
 def calibration_of(options: Options, precision: Precision) -> Calibration | None:

@@ -14,8 +14,18 @@ from edgeseg.networks import (
     default_size,
     facts_of,
 )
-from edgeseg.options import LIMITS, QUANTIZING, Options, calibration_of, gate_of, quantization_of
+from edgeseg.options import (
+    LIMITS,
+    QUANTIZING,
+    Options,
+    calibration_of,
+    gate_of,
+    quantization_of,
+    smoothing_of,
+    yuv_of,
+)
 from edgeseg.recipe import (
+    YUV_FORMATS,
     Calibration,
     Description,
     Gate,
@@ -60,6 +70,8 @@ def recipe_for(source: str, options: Options) -> Recipe:
         size=str(size),
         frame=str(frame),
         frame_format=frame_format,
+        yuv=yuv_of(options, frame_format),
+        smooth=smoothing_of(options),
         keep_fp16=list(options.keep_fp16 or ()),
         calibration=calibration,
         quantization=quantization_of(options, precision),
@@ -195,11 +207,17 @@ def _adjusted(recipe: Recipe, options: Options) -> Recipe:
         changes["frame"] = str(options.frame)
     if options.frame_format is not None:
         changes["frame_format"] = options.frame_format
+    frame_format = options.frame_format or recipe.frame_format
+    if options.yuv is not None or frame_format not in YUV_FORMATS:
+        changes["yuv"] = yuv_of(options, frame_format)
+    if options.smooth is not None:
+        changes["smooth"] = smoothing_of(options)
     if options.plan is not None:
         changes["tensorrt"] = options.plan
     if limits := options.limits():
         changes["gate"] = recipe.gate.model_copy(update=limits)
-    refused = set(options.given()) - {"backend", "plan", "frame", "frame_format", *LIMITS}
+    framing = {"frame", "frame_format", "yuv"}
+    refused = set(options.given()) - {"backend", "plan", "smooth", *framing, *LIMITS}
     if refused:
         raise UsageError(
             f"the recipe says already what {', '.join(sorted(refused))} is",

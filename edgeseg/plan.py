@@ -37,7 +37,7 @@ def compiled_plan(
         BuildError: the backend refuses the graph.
     """
     module = backend(name)
-    refuse_options(name, options)
+    refuse_options(name, options, smooth=manifest.smooth)
     if on_progress:
         on_progress(f"compile for {name}", 0, None)
     if name == "tensorrt":
@@ -55,13 +55,26 @@ def compiled_plan(
     )
 
 
-def refuse_options(name: str, options: PlanOptions) -> None:
-    """Raise UsageError where a backend on a CPU is told how TensorRT is to compile."""
+def refuse_options(name: str, options: PlanOptions, *, smooth: float | None = None) -> None:
+    """Raise UsageError where a backend cannot heed what it is told.
+
+    One on a CPU takes nothing of how TensorRT compiles, and a graph that smooths has the state of
+    one camera, which a DLA does not hold.
+    """
     if name != "tensorrt" and (given := _given(options)):
         raise UsageError(
             f"{name} runs on a CPU and takes no {', '.join(given)}",
             fix="leave that out, or add --backend tensorrt",
         )
+    if smooth is None:
+        return
+    if options.cameras > 1:
+        raise UsageError(
+            "with --smooth a launch takes the frame of one camera, whose state it is given",
+            fix="leave --cameras out: one engine serves several cameras in turn",
+        )
+    if options.dla is not None:
+        raise UsageError("a DLA does not blend a frame with the one before", fix="leave --dla out")
 
 
 def _note(module: ModuleType, plan: bytes) -> str:
@@ -149,7 +162,9 @@ def _write_typed(stage: Path, manifest: Manifest) -> None:
     """Make the typed graph in a folder that was built for a CPU."""
     with needs("graph"):
         from edgeseg.graph.load import load_model
+        from edgeseg.graph.smooth import float_nodes
         from edgeseg.graph.typed import typed
     log.warning("%s is made now: nobody looked on pictures what overflows in FP16", TYPED)
-    model = typed(load_model(stage / GRAPH), keep_fp32=manifest.fp32_nodes)
+    graph = load_model(stage / GRAPH)
+    model = typed(graph, keep_fp32={**manifest.fp32_nodes, **float_nodes(graph)})
     write_whole(stage / TYPED, model.SerializeToString())

@@ -7,10 +7,13 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from edgeseg.documents import Document, parsed, read_toml, toml_text
 from edgeseg.files import write_whole
+from edgeseg.frames import YuvKind, usual_yuv
 from edgeseg.types import Labels, PixelFormat, Precision, Size, size_from_text
 
 Triple = tuple[float, float, float]
 SizeText = Annotated[str, AfterValidator(lambda text: str(size_from_text(text)))]
+
+YUV_FORMATS = frozenset({PixelFormat.NV12, PixelFormat.I420})
 
 
 class Description(Document):
@@ -145,7 +148,11 @@ class Recipe(Document):
     size: SizeText
     frame: SizeText
     frame_format: PixelFormat = PixelFormat.RGB8
+    yuv: YuvKind | None = None
+    """Matrix and range of nv12 and i420 frames; None is what is usual for their size."""
     mask_size: Literal["frame", "network"] = "frame"
+    smooth: float | None = Field(default=None, gt=0, lt=1)
+    """The share of the frame before that is kept where nothing changes; None keeps nothing."""
     keep_fp16: list[str] = Field(default_factory=list)
     calibration: Calibration | None = None
     quantization: Quantization = Quantization()
@@ -153,6 +160,19 @@ class Recipe(Document):
     tensorrt: PlanOptions = PlanOptions()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if self.yuv is not None and self.frame_format not in YUV_FORMATS:
+            raise ValueError(f"yuv = {self.yuv} has no use for {self.frame_format.value} frames")
+        return self
+
+    @property
+    def yuv_kind(self) -> YuvKind | None:
+        """Matrix and range of the frames; None for those that are no YUV."""
+        if self.frame_format not in YUV_FORMATS:
+            return None
+        return self.yuv or usual_yuv(self.frame_size)
 
     @property
     def name(self) -> str:

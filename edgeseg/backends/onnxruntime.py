@@ -6,9 +6,19 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from edgeseg.backends.host_slots import HostState, state_arrays, state_for
 from edgeseg.backends.plans import refuse_gpu_options, spec
 from edgeseg.errors import BuildError, EngineMismatch
-from edgeseg.types import Array, CompileOptions, OnProgress, Precision, RuntimeOptions, Slot
+from edgeseg.types import (
+    STATE,
+    STATE_OUT,
+    Array,
+    CompileOptions,
+    OnProgress,
+    Precision,
+    RuntimeOptions,
+    Slot,
+)
 
 PRECISIONS = frozenset({Precision.FP32, Precision.INT8})
 NEEDS = frozenset({"unsigned"})
@@ -71,13 +81,22 @@ class OnnxRuntimeRunner:
         self.inputs = {v.name: spec(v.name, v.shape) for v in session.get_inputs()}
         self.outputs = {v.name: spec(v.name, v.shape) for v in session.get_outputs()}
 
+    def new_state(self) -> HostState | None:
+        """What is remembered of one more camera; None where the plan smooths nothing."""
+        return state_for(self.inputs)
+
     def launch(self, slot: Slot) -> None:
         """Run on `slot`; synchronous, and safe from several threads with a slot each."""
         assert self._session is not None
         if slot.bound is None:
             slot.bound = _bound(self._session, slot)
         start = time.perf_counter()
+        state = slot.state if isinstance(slot.state, HostState) else None
+        if STATE in self.inputs:
+            _remember(slot.bound, slot, state)
         self._session.run_with_iobinding(slot.bound)
+        if state is not None:
+            state.swap()
         slot.stages_ms["infer"] = 1e3 * (time.perf_counter() - start)
 
     def close(self) -> None:
@@ -92,6 +111,18 @@ def _bound(session: ort.InferenceSession, slot: Slot) -> ort.IOBinding:
     for name, array in slot.outputs.items():
         binding.bind_ortvalue_output(name, _shared(array))
     return binding
+
+
+def _remember(binding: ort.IOBinding, slot: Slot, state: HostState | None) -> None:
+    """Bind the two buffers of `state` in their turn; those of a frame alone where it is None."""
+    if state is None:
+        read, written = (_shared(array) for array in state_arrays(slot))
+    else:
+        if not isinstance(state.bound, tuple):
+            state.bound = tuple(_shared(array) for array in state.buffers)
+        read, written = state.bound[state.turn], state.bound[1 - state.turn]
+    binding.bind_ortvalue_input(STATE, read)
+    binding.bind_ortvalue_output(STATE_OUT, written)
 
 
 def _shared(array: Array) -> ort.OrtValue:

@@ -9,12 +9,23 @@ import numpy as np
 import openvino as ov
 from openvino import Core, Model, Tensor
 
+from edgeseg.backends.host_slots import HostState, state_arrays, state_for
 from edgeseg.backends.plans import packed, refuse_gpu_options, spec, unpacked
 from edgeseg.backends.tail import LabelsFromLogits
 from edgeseg.device.info import machine
 from edgeseg.device.signals import handle_on_own_stack
 from edgeseg.errors import BuildError, EngineMismatch
-from edgeseg.types import CompileOptions, OnProgress, Precision, RuntimeOptions, Size, Slot
+from edgeseg.types import (
+    STATE,
+    STATE_OUT,
+    Array,
+    CompileOptions,
+    OnProgress,
+    Precision,
+    RuntimeOptions,
+    Size,
+    Slot,
+)
 
 PRECISIONS = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
 _FLAGS = frozenset(str(machine()["cpu_flags"]).split())
@@ -27,6 +38,9 @@ if "avx2" in _FLAGS and "amx_int8" not in _FLAGS:
         # Its sums of two products saturate: U-Net's logits came out at 11 dB, not at 33 dB.
         NEEDS |= {"narrow"}
 NOTE = "head and network in OpenVINO, upsampling and ArgMax as a running maximum in OpenCV"
+
+SCORES = ("steady_logits", "logits")
+"""What the tail reads: the first of these that a graph has."""
 
 # OpenVINO's own default on a CPU with AMX is bf16, which moves masks without saying so.
 HINTS = {Precision.FP32: "f32", Precision.FP16: "f16", Precision.INT8: "f32"}
@@ -55,7 +69,7 @@ def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None
     try:
         whole = core.read_model(graph)
         mask = whole.output("labels").shape
-        network = _cut_at(whole, "logits")
+        network = _before_the_tail(whole)
         compiled = core.compile_model(network, "CPU", _config(HINTS[options.precision], 1, 1))
         handle_on_own_stack()
         blob = io.BytesIO()
@@ -71,6 +85,7 @@ def compile(graph: Path, options: CompileOptions, on_progress: OnProgress | None
         "frame": list(whole.input("frame").shape),
         "labels": list(mask),
         "hint": HINTS[options.precision],
+        "state": _state_shape(whole),
     }
     return packed(header, blob.getvalue())
 
@@ -111,6 +126,13 @@ class OpenVINORunner:
         self._compiled = compiled
         self.inputs = {"frame": spec("frame", header["frame"])}
         self.outputs = {"labels": spec("labels", header["labels"])}
+        if shape := header.get("state"):  # plans that smooth nothing name none
+            self.inputs[STATE] = spec(STATE, shape)
+            self.outputs[STATE_OUT] = spec(STATE_OUT, shape)
+
+    def new_state(self) -> HostState | None:
+        """What is remembered of one more camera; None where the plan smooths nothing."""
+        return state_for(self.inputs)
 
     def launch(self, slot: Slot) -> None:
         """Run on `slot`; synchronous, and safe from several threads with a slot each."""
@@ -129,28 +151,61 @@ class _Bound:
 
     def __init__(self, compiled: Any, slot: Slot) -> None:
         self.request = compiled.create_infer_request()
-        self.request.set_input_tensor(Tensor(slot.inputs["frame"], shared_memory=True))
-        shape = list(compiled.output(0).shape)
-        self.logits = np.empty(shape, np.float32)
-        self.request.set_output_tensor(Tensor(self.logits, shared_memory=True))
+        self.request.set_tensor("frame", Tensor(slot.inputs["frame"], shared_memory=True))
+        scores = compiled.output(0)
+        self.logits = np.empty(list(scores.shape), np.float32)
+        self.request.set_tensor(scores, Tensor(self.logits, shared_memory=True))
+        self.alone = _tensors(*state_arrays(slot)) if STATE in slot.inputs else None
         height, width = slot.labels.shape
         self.tail = LabelsFromLogits(Size(height, width))
 
     def run(self, slot: Slot) -> None:
         start = time.perf_counter()
+        state = slot.state if isinstance(slot.state, HostState) else None
+        if self.alone is not None:
+            self._remember(self.alone, state)
         self.request.infer(share_outputs=True)  # else it returns a copy of the logits
+        if state is not None:
+            state.swap()
         middle = time.perf_counter()
         self.tail(self.logits[0], slot.labels)
         slot.stages_ms["infer"] = 1e3 * (middle - start)
         slot.stages_ms["post"] = 1e3 * (time.perf_counter() - middle)
 
+    def _remember(self, alone: tuple[Tensor, Tensor], state: HostState | None) -> None:
+        """Bind the buffers of `state` in their turn; those of a frame alone where it is None."""
+        pair, turn = alone, 0
+        if state is not None:
+            if not isinstance(state.bound, tuple):
+                state.bound = _tensors(*state.buffers)
+            pair, turn = state.bound, state.turn
+        self.request.set_tensor(STATE, pair[turn])
+        self.request.set_tensor(STATE_OUT, pair[1 - turn])
 
-def _cut_at(model: Model, tensor: str) -> Model:
-    for node in model.get_ordered_ops():
-        for output in node.outputs():
-            if tensor in output.get_names():
-                return Model([output], model.get_parameters(), "core")
-    raise BuildError(f"the graph has no tensor {tensor!r}", fix="build the engine again")
+
+def _tensors(first: Array, second: Array) -> tuple[Tensor, Tensor]:
+    """Both in the form that requests take, without a copy."""
+    return Tensor(first, shared_memory=True), Tensor(second, shared_memory=True)
+
+
+def _before_the_tail(model: Model) -> Model:
+    """What gives the scores that the tail reads, and the state that is left where there is one."""
+    named = {
+        name: output
+        for node in model.get_ordered_ops()
+        for output in node.outputs()
+        for name in output.get_names()
+    }
+    scores = next((named[name] for name in SCORES if name in named), None)
+    if scores is None:
+        raise BuildError(f"the graph has no tensor {SCORES[-1]!r}", fix="build the engine again")
+    left = [named[STATE_OUT]] if STATE_OUT in named else []
+    return Model([scores, *left], model.get_parameters(), "core")
+
+
+def _state_shape(model: Model) -> list[int] | None:
+    shapes = {name: list(port.shape) for port in model.inputs for name in port.get_names()}
+    return shapes.get(STATE)
 
 
 def _config(hint: str, streams: int, threads: int) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Plans that carry a line of JSON before their bytes: what the runner has to know to load them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from edgeseg.errors import EngineMismatch, UsageError
-from edgeseg.types import RuntimeOptions, TensorSpec
+from edgeseg.types import STATE, STATE_OUT, RuntimeOptions, TensorSpec
 
 FLAGS = {"memory": "--memory", "sync": "--sync", "cuda_graph": "--no-cuda-graph"}
 """How a user writes the fields of RuntimeOptions."""
@@ -34,9 +35,10 @@ def unpacked(plan: bytes) -> tuple[dict[str, Any], bytes]:
     return header, body
 
 
-def spec(name: str, shape: list[int]) -> TensorSpec:
-    """A uint8 tensor, which is what every engine takes and gives."""
-    return TensorSpec(name=name, shape=tuple(shape), dtype=np.dtype(np.uint8))
+def spec(name: str, shape: Sequence[int]) -> TensorSpec:
+    """What every engine takes and gives: uint8, but for the state of one that smooths."""
+    kind = np.float32 if name in {STATE, STATE_OUT} else np.uint8
+    return TensorSpec(name=name, shape=tuple(shape), dtype=np.dtype(kind))
 
 
 def refuse_gpu_options(runtime: RuntimeOptions | None, backend: str) -> None:

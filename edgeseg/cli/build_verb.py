@@ -54,6 +54,14 @@ def command(
     size: Annotated[str | None, typer.Option(help="Network input.", metavar="WxH")] = None,
     frame: Annotated[str | None, typer.Option(help="Camera frame.", metavar="WxH")] = None,
     frame_format: Annotated[PixelFormat | None, typer.Option(help="Bytes of a frame.")] = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option(help="Share of the last frame kept where nothing changes, such as 0.8."),
+    ] = None,
+    yuv: Annotated[
+        str | None,
+        typer.Option(help="Of nv12 and i420: bt601-limited, bt601-full, bt709-limited, -full."),
+    ] = None,
     backend: Annotated[
         str | None, typer.Option(help="auto, tensorrt, openvino or onnxruntime.")
     ] = None,
@@ -123,6 +131,8 @@ def command(
             size=size_from_text(size) if size else None,
             frame=size_from_text(frame) if frame else None,
             frame_format=frame_format,
+            yuv=yuv,
+            smooth=smooth,
             backend=backend,
             plan=plan_from(
                 workspace=workspace,
@@ -162,7 +172,8 @@ def _report(engine: Any, as_json: bool) -> None:
     rows = [
         ("folder", str(engine.folder)),
         ("network", f"{manifest.network}, {manifest.size}, {manifest.precision.value}"),
-        ("frames", f"{manifest.frame} {manifest.frame_format.value}"),
+        ("frames", f"{manifest.frame} {manifest.frame_format.value} {manifest.yuv or ''}".rstrip()),
+        *_smoothing(manifest.smooth),
         ("plan", f"{engine.backend_name}: {plan.note}" if plan else _next_step(engine.folder)),
     ]
     if plan and plan.options:
@@ -190,6 +201,12 @@ def _report(engine: Any, as_json: bool) -> None:
             ("class", "float", "engine"),
             [(name, points(a), points(b)) for name, (a, b) in found.iou.items()],
         )
+
+
+def _smoothing(strength: float | None) -> list[tuple[str, str]]:
+    if strength is None:
+        return []
+    return [("smoothed", f"keeps {strength:g} of the frame before where nothing changes")]
 
 
 def _next_step(folder: Path) -> str:

@@ -14,6 +14,9 @@ def command(
     root: Root = None,
     count: Count = None,
     class_map: Map = None,
+    clip: Annotated[
+        bool, typer.Option("--clip", help="The pictures are a video: carry the state along.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Score an engine: IoU per class, mIoU, agreement and drop against its float graph."""
@@ -21,7 +24,15 @@ def command(
 
     mapped = read_class_map(class_map) if class_map else None
     with progress() as report:
-        found = evaluate(engine, data, root=root, count=count, class_map=mapped, on_progress=report)
+        found = evaluate(
+            engine,
+            data,
+            root=root,
+            count=count,
+            class_map=mapped,
+            clip=clip,
+            on_progress=report,
+        )
     if as_json:
         print_json(found)
         return
@@ -43,6 +54,9 @@ def command(
             ("drop in mIoU", f"{found.drop:.2f} points, 95 % within [{low:.2f}, {high:.2f}]")
         )
         summary.append(("pixel accuracy", f"{points(found.pixel_accuracy)} %"))
+    if found.flicker is not None:
+        steady, single = points(found.flicker.engine), points(found.flicker.reference)
+        summary.append(("still pixels that change label", f"{steady} % (float, alone: {single} %)"))
     summary.append(("worst picture", f"{found.worst} ({found.worst_agreement:.2f} % as in float)"))
     if found.skipped:
         summary.append(("unreadable", ", ".join(found.skipped)))

@@ -2,15 +2,24 @@
 
 from pathlib import Path
 
+from onnx import ModelProto
+
 from edgeseg.graph.cut import core_of
 from edgeseg.graph.frame import FrameSpec, frame_graph
 from edgeseg.graph.load import load_model
+from edgeseg.graph.smooth import smoothed
 from edgeseg.manifest import Manifest
 
 
 def reframed(graph: Path, manifest: Manifest) -> bytes:
     """The frame graph at `graph` for the frame size that `manifest` now says, serialised."""
-    return bytes(frame_graph(core_of(load_model(graph)), spec_of(manifest)).SerializeToString())
+    return bytes(framed(core_of(load_model(graph)), manifest).SerializeToString())
+
+
+def framed(core: ModelProto, manifest: Manifest) -> ModelProto:
+    """The frame graph of `core` that `manifest` describes, smoothed where it says so."""
+    graph = frame_graph(core, spec_of(manifest))
+    return graph if manifest.smooth is None else smoothed(graph, manifest.smooth)
 
 
 def spec_of(manifest: Manifest) -> FrameSpec:
@@ -23,4 +32,5 @@ def spec_of(manifest: Manifest) -> FrameSpec:
         gain=manifest.gain,
         bias=manifest.bias,
         mask_size=frame if manifest.mask_size == "frame" else manifest.network_size,
+        yuv=manifest.yuv_kind,
     )

@@ -21,6 +21,7 @@ from edgeseg.graph.nodes import (
     tensor_shape,
 )
 from edgeseg.graph.quantized_input import QDQ, explicit_zero_points
+from edgeseg.graph.smooth import TENSORS
 from edgeseg.types import Array, Size
 
 Output = Literal["logits", "softmax", "sigmoid"]
@@ -32,7 +33,7 @@ AXES_AS_INPUT = frozenset(
 )
 """Reductions whose axes became an input with opset 18."""
 
-RESERVED = frozenset(
+RESERVED = TENSORS | frozenset(
     {"pixels", "logits", "frame", "bytes", "planes", "channel_order", "ordered", "resized",
      "resized_sizes", "pixel_gain", "pixel_bias", "scaled", "yuv_zero", "yuv_rows", "yuv_end",
      "yuv_axis", "luma_rows", "chroma_rows", "luma_shape", "luma", "chroma_shape", "chroma_pairs",

@@ -8,7 +8,7 @@ import tensorrt as trt
 
 from edgeseg.backends.tensorrt.versions import numpy_dtype
 from edgeseg.errors import EngineMismatch
-from edgeseg.types import TensorSpec
+from edgeseg.types import STATE, STATE_OUT, TensorSpec
 
 REBUILD = "edgeseg build FOLDER --backend tensorrt"
 """What mends a plan; `FOLDER` is the engine's."""
@@ -36,6 +36,10 @@ class Border:
         return TensorSpec(name=self.name, shape=self.shape, dtype=np.dtype(np.uint8))
 
 
+STATES = frozenset({STATE, STATE_OUT})
+"""Borders that no slot holds: a state's memory takes turns from frame to frame."""
+
+
 def borders_of(engine: trt.ICudaEngine, cameras: int) -> tuple[Border, ...]:
     """All of them, with `cameras` for an N that the plan leaves open.
 
@@ -48,7 +52,9 @@ def borders_of(engine: trt.ICudaEngine, cameras: int) -> tuple[Border, ...]:
     )
     found = {(border.name, border.is_input) for border in borders}
     inputs = [name for name, is_input in found if is_input]
-    if inputs != ["frame"] or ("labels", False) not in found:
+    remembers = (STATE, True) in found and (STATE_OUT, False) in found
+    wanted = {"frame", STATE} if remembers else {"frame"}
+    if set(inputs) != wanted or ("labels", False) not in found:
         outputs = sorted(name for name, is_input in found if not is_input)
         raise EngineMismatch(
             f"the plan takes {', '.join(sorted(inputs)) or 'nothing'} and gives "

@@ -9,9 +9,10 @@ from functools import partial
 import numpy as np
 import tensorrt as trt
 
-from edgeseg.backends.tensorrt.borders import Border, borders_of
+from edgeseg.backends.tensorrt.borders import STATES, Border, borders_of
 from edgeseg.backends.tensorrt.frames import Frame
 from edgeseg.backends.tensorrt.loading import LoadedEngine, cameras, checked
+from edgeseg.backends.tensorrt.states import DeviceState
 from edgeseg.backends.tensorrt.versions import activation_bytes
 from edgeseg.backends.tensorrt.work import Lane, Work, closed
 from edgeseg.device.choice import mode_for, open_device
@@ -43,14 +44,17 @@ def opened(plan: bytes, device: int, *, runtime: RuntimeOptions) -> "TensorRTRun
             borders = borders_of(loaded.engine, cameras(header))
         on_error.pop_all()
     log.info("TensorRT %s on %s, %s memory", trt.__version__, gpu.facts.name, mode)
+    remembers = any(border.name in STATES for border in borders)
+    if remembers and runtime.cuda_graph:
+        log.info("frames are launched one by one, without a CUDA graph: their states take turns")
     return TensorRTRunner(
         gpu,
         loaded,
         borders,
         mode=mode,
-        lanes=2 if mode == "copy" else 1,
+        lanes=2 if mode == "copy" and not remembers else 1,
         blocking=runtime.sync == "blocking",
-        captures=runtime.cuda_graph and header.get("dla") is None,
+        captures=runtime.cuda_graph and header.get("dla") is None and not remembers,
     )
 
 
@@ -72,13 +76,18 @@ class TensorRTRunner:
         blocking: bool,
         captures: bool,
     ) -> None:
-        specs = {border.name: (border.is_input, border.spec()) for border in borders}
+        held = tuple(border for border in borders if border.name not in STATES)
+        specs = {border.name: (border.is_input, border.spec()) for border in held}
         self.inputs: Mapping[str, TensorSpec] = {n: spec for n, (i, spec) in specs.items() if i}
         self.outputs: Mapping[str, TensorSpec] = {
             n: spec for n, (i, spec) in specs.items() if not i
         }
         self.memory_mode: MemoryMode = mode
-        self._device, self._loaded, self._borders = device, loaded, borders
+        self._device, self._loaded, self._borders = device, loaded, held
+        self._state_bytes = max((b.nbytes for b in borders if b.name in STATES), default=0)
+        """Of what a plan that smooths remembers; 0 where it smooths nothing."""
+        self._alone: DeviceState | None = None
+        self._zeros: Block | None = None
         self._lane_count, self._blocking, self._captures = lanes, blocking, captures
         self._lanes: list[Lane] = []
         self._slots: list[Slot] = []
@@ -104,11 +113,25 @@ class TensorRTRunner:
             self._slots.append(slot)
         return slot
 
+    def new_state(self) -> DeviceState | None:
+        """What is remembered of one more camera; None where the plan smooths nothing.
+
+        Raises:
+            DeviceError: no memory is left, or the engine was closed.
+        """
+        if not self._state_bytes:
+            return None
+        with self._lock:
+            if self._closed:
+                raise closed()
+            with self._device.active():
+                return self._made_state()
+
     def launch(self, slot: Slot) -> None:
         """Start on `slot` and return; `slot.pending` waits. Any thread may, with its own slot."""
         work = slot.bound
         assert isinstance(work, Work)
-        work.launch()
+        work.launch(slot.state if isinstance(slot.state, DeviceState) else None)
         slot.pending = partial(_finish, slot, work)
 
     def close(self) -> None:
@@ -134,7 +157,9 @@ class TensorRTRunner:
         lane = self._next_lane()
         allocate = partial(self._allocate, made)
         frames = [Frame(border, self.memory_mode, allocate) for border in self._borders]
-        work = Work(self._device, lane, frames, blocking=self._blocking)
+        if self._state_bytes and self._alone is None:
+            self._alone = self._made_state()
+        work = Work(self._device, lane, frames, blocking=self._blocking, alone=self._alone)
         made.callback(work.close)
         ready = work.prepare(self._loaded.engine, captures=self._captures)
         self._captures = self._captures and ready
@@ -146,6 +171,32 @@ class TensorRTRunner:
             labels=arrays["labels"][0],
             bound=work,
         )
+
+    def _made_state(self) -> DeviceState:
+        """A state that is all zeros; its memory goes with the runner."""
+        with contextlib.ExitStack() as made:
+            blocks = [self._allocate(made, Kind.DEVICE, self._state_bytes) for _ in range(2)]
+            for block in blocks:
+                self._fill_with_zeros(block)
+            self._closing.callback(made.pop_all().close)
+        return DeviceState((blocks[0], blocks[1]), self._forget)
+
+    def _forget(self, block: Block) -> None:
+        with self._lock:
+            if self._closed:
+                raise closed()
+            with self._device.active():
+                self._fill_with_zeros(block)
+
+    def _fill_with_zeros(self, block: Block) -> None:
+        """Put it into the one stream that there is, behind the frames that are in it."""
+        lane = self._next_lane()
+        if self._zeros is None:
+            with contextlib.ExitStack() as made:
+                self._zeros = self._allocate(made, Kind.PINNED, self._state_bytes)
+                self._closing.callback(made.pop_all().close)
+        with lane.lock:
+            self._device.copy(block, self._zeros, lane.stream)
 
     def _next_lane(self) -> Lane:
         """The lane of the next slot; slots take them in turn."""

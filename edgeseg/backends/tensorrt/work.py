@@ -11,9 +11,11 @@ import tensorrt as trt
 from edgeseg.backends.tensorrt.borders import REBUILD
 from edgeseg.backends.tensorrt.frames import Frame
 from edgeseg.backends.tensorrt.log import LOG
+from edgeseg.backends.tensorrt.states import DeviceState
 from edgeseg.backends.tensorrt.versions import context_without_memory, set_activation_memory
 from edgeseg.device.memory import Block, Device, Graph, Stream
 from edgeseg.errors import DeviceError
+from edgeseg.types import STATE, STATE_OUT
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +42,16 @@ class Work:
     """
 
     def __init__(
-        self, device: Device, lane: Lane, frames: Sequence[Frame], *, blocking: bool
+        self,
+        device: Device,
+        lane: Lane,
+        frames: Sequence[Frame],
+        *,
+        blocking: bool,
+        alone: DeviceState | None = None,
     ) -> None:
         self._device, self._lane, self._frames = device, lane, frames
+        self._alone = alone
         self._context: trt.IExecutionContext | None = None
         self._graph: Graph | None = None
         self._lock = threading.Lock()
@@ -75,8 +84,10 @@ class Work:
         self._closing.callback(self._graph.close)
         return True
 
-    def launch(self) -> None:
+    def launch(self, state: DeviceState | None = None) -> None:
         """Put the frame into the stream; safe in any thread, beside others with their own slots.
+
+        A plan that smooths blends it with `state`, which is left behind the frame.
 
         Raises:
             DeviceError: CUDA or TensorRT refuses, or the engine was closed.
@@ -86,7 +97,10 @@ class Work:
             for frame in self._frames:
                 frame.to_plan()
             with self._device.active(), self._lane.lock:
+                self._bind(self._context, state)
                 self._put(self._lane.stream)
+                if state is not None:
+                    state.swap()
 
     def wait(self) -> float:
         """Wait until the labels are there; the milliseconds on the GPU, copies included.
@@ -132,6 +146,18 @@ class Work:
             self._detach()  # after an error too: the CPU writes the next frame
         self._end.record(stream)
 
+    def _bind(self, context: trt.IExecutionContext, state: DeviceState | None) -> None:
+        """Give the plan the memory of `state`, or that of a frame alone; most plans have neither.
+
+        No graph was captured then, which would hold on to the addresses.
+        """
+        if self._alone is None:
+            return
+        addresses = (state or self._alone).addresses
+        for name, address in zip((STATE, STATE_OUT), addresses, strict=True):
+            if not context.set_tensor_address(name, address):
+                raise _refused(f"did not take the address of {name}")
+
     def _forget(self) -> None:
         self._graph = None
         self._context = None
@@ -146,6 +172,7 @@ class Work:
         set_activation_memory(context, activation.pointer, activation.nbytes)
         if problem := _unbound(context, self._frames, stream):
             raise _refused(problem)
+        self._bind(context, None)
         with self._lane.lock:
             self._attach(stream)
             try:
