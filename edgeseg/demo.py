@@ -12,7 +12,7 @@ from edgeseg.datasets import open_dataset
 from edgeseg.engine import Engine
 from edgeseg.evaluate import Evaluation, evaluate
 from edgeseg.files import whole
-from edgeseg.stream import RunSummary, run
+from edgeseg.run import RunSummary, run
 from edgeseg.tables import needs
 from edgeseg.types import Labels, OnProgress, Pixels, Precision, Size
 from edgeseg.verify import float_reference
@@ -104,12 +104,12 @@ def _row(image: Pixels, expected: Pixels, found: Pixels, labels: Labels) -> Pixe
 def _write_clip(path: Path, seconds: int, on_progress: OnProgress | None) -> None:
     """A moving synthetic street as a video file: the demo decodes, as a user's run does."""
     with needs("video"):
-        from edgeseg.video import FrameView, open_sink, open_source
+        from edgeseg.video import FrameView, SinkOptions, open_sink, open_source
 
     source = open_source(f"synthetic://?seconds={seconds}&size={FRAME}&seed=7")
     labels = open_dataset("synthetic:test").labels
     assert source.info.fps is not None
-    sink = open_sink(str(path), size=FRAME, fps=source.info.fps, labels=labels)
+    sink = open_sink(str(path), SinkOptions(size=FRAME, fps=source.info.fps, labels=labels))
     picture = np.empty((*FRAME, 3), np.uint8)
     blank = np.zeros(FRAME, np.uint8)
     try:

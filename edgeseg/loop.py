@@ -12,12 +12,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from edgeseg.cameras import Cameras
 from edgeseg.engine import Engine
 from edgeseg.errors import DeviceError
-from edgeseg.types import FrameTime, Pixels, Slot, Source
+from edgeseg.frames import FrameTime
+from edgeseg.types import Pixels, Slot, State
 
-Draw = Callable[[Slot], Pixels]
-"""Draws the frame in a slot into memory of its own; one for each slot."""
+Draw = Callable[["Result"], Pixels]
+"""Draws what is in one slot into memory of its own; one for each slot."""
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Result:
     """
 
     index: int
+    """Counts the results of the run; where the frame stands in its source is `time.index`."""
     labels: Pixels
     """uint8 (H, W), class ids."""
     pixels: Pixels
@@ -41,17 +44,22 @@ class Result:
     picture: Pixels | None
     """The drawn frame uint8 (H, W, 3) RGB, if anything shows it."""
     stages_ms: dict[str, float]
+    camera: int = 0
+    """Which source it came from."""
 
 
 class FrameLoop:
-    """Runs `engine` over `source`; iterate over `results()`, then `stop()`.
+    """Runs `engine` over `cameras`; iterate over `results()`, then `stop()`.
 
-    There are two slots more than there are workers, so that all of them work while the consumer
-    holds a result; fewer where a GPU has no memory for them.
+    An engine with a memory takes the frames of a camera one after the other, each with the state
+    that the last one left, which is forgotten where a frame has nothing to do with the last. There
+    are two slots more than there are workers, so that all of them work while the consumer holds a
+    result; fewer where a GPU has no memory for them.
     """
 
-    def __init__(self, engine: Engine, source: Source, draws: list[Draw] | None) -> None:
-        self._engine, self._source = engine, source
+    def __init__(self, engine: Engine, cameras: Cameras, draws: list[Draw] | None) -> None:
+        self._engine, self._cameras = engine, cameras
+        self._memories = [Memory(engine.new_state()) for _ in cameras.sources]
         slots = _slots(engine)
         self._draw_of = dict(zip(map(id, slots), draws, strict=False)) if draws else {}
         self._given: weakref.WeakKeyDictionary[Result, Slot] = weakref.WeakKeyDictionary()
@@ -62,6 +70,8 @@ class FrameLoop:
         self._ready = threading.Condition()
         self._done: dict[int, tuple[Slot, Result]] = {}
         self._next_read = 0
+        self.read = [0] * len(cameras.sources)
+        """How many frames of each camera went to a worker."""
         self._ended = False
         self._failure: BaseException | None = None
         self._working = engine.workers
@@ -96,8 +106,9 @@ class FrameLoop:
             raise self._failure
 
     def stop(self) -> None:
-        """End the workers and wait for them; the source is the caller's to close."""
+        """End the workers and wait for them; the cameras are the caller's to close."""
         self._ended = True
+        self._cameras.stop()
         for _ in self._workers:
             self._free.put(None)
         for worker in self._workers:
@@ -138,40 +149,57 @@ class FrameLoop:
             self._ready.notify_all()
 
     def _take_one(self, slot: Slot) -> bool:
-        """One frame from the source to its drawn picture; False when there is none left."""
+        """One frame from its source to its drawn picture; False when there is none left."""
         with self._reading:
             if self._ended:
                 return False
             start = time.perf_counter()
-            frame_time = self._source.read_into(slot.pixels)
+            read = self._cameras.read_into(slot.pixels)
             decoded = time.perf_counter()
-            if frame_time is None:
+            if read is None:
                 self._ended = True
                 return False
             index = self._next_read
             self._next_read += 1
+            camera, frame_time = read
+            self.read[camera] += 1
         slot.stages_ms.clear()
+        self._memories[camera].lend_to(slot, frame_time.epoch)
         self._engine.launch(slot)
+        self._cameras.done_with(camera)
         slot.stages_ms["decode"] = 1e3 * (decoded - start)
-        age_ms = 1e3 * (time.monotonic() - frame_time.captured_s)
-        picture = None
-        if draw := self._draw_of.get(id(slot)):
-            begun = time.perf_counter()
-            picture = draw(slot)
-            slot.stages_ms["draw"] = 1e3 * (time.perf_counter() - begun)
         result = Result(
             index=index,
             labels=slot.labels,
             pixels=slot.pixels,
             time=frame_time,
-            age_ms=age_ms,
-            picture=picture,
+            age_ms=1e3 * (time.monotonic() - frame_time.captured_s),
+            picture=None,
             stages_ms=slot.stages_ms,
+            camera=camera,
         )
+        if draw := self._draw_of.get(id(slot)):
+            begun = time.perf_counter()
+            result.picture = draw(result)
+            slot.stages_ms["draw"] = 1e3 * (time.perf_counter() - begun)
         with self._ready:
             self._done[index] = (slot, result)
             self._ready.notify_all()
         return True
+
+
+class Memory:
+    """What an engine remembers of one camera, if it remembers anything."""
+
+    def __init__(self, state: State | None) -> None:
+        self._state, self._epoch = state, 0
+
+    def lend_to(self, slot: Slot, epoch: int) -> None:
+        """Let the frame in `slot` go on from the last one; from nothing in another epoch."""
+        slot.state = self._state
+        if self._state is not None and epoch != self._epoch:
+            self._state.reset()
+        self._epoch = epoch
 
 
 def _slots(engine: Engine) -> list[Slot]:

@@ -139,6 +139,8 @@ def working_directory(folder: Path) -> Iterator[Path]:
 class RecordingSink:
     """Notes where the labels lay that it was given, and a copy of them."""
 
+    takes_pictures = True
+
     opened: "list[RecordingSink]" = []  # noqa: RUF012 - tests empty it
 
     def __init__(self) -> None:
@@ -158,6 +160,8 @@ class RecordingSink:
 class CopyingSink:
     """Copies every picture, which no sink should need to."""
 
+    takes_pictures = True
+
     def write(self, frame: FrameView) -> None:
         self.last = np.array(frame.picture)
 
@@ -167,6 +171,8 @@ class CopyingSink:
 
 class BreakingSink:
     """Takes three frames."""
+
+    takes_pictures = True
 
     def __init__(self) -> None:
         self.left = 3

@@ -12,10 +12,12 @@ import pytest
 import edgeseg
 from edgeseg.engine import Engine
 from edgeseg.errors import OutputError, VideoError
+from edgeseg.frames import FrameTime, Source
 from edgeseg.metrics.load import resident_mib
-from edgeseg.stream import run, stream
-from edgeseg.types import Buffer, FrameTime, PixelFormat, Pixels, Size, Slot
-from edgeseg.video import SINKS, open_source
+from edgeseg.run import run
+from edgeseg.stream import stream
+from edgeseg.types import Buffer, PixelFormat, Pixels, Size, Slot
+from edgeseg.video import SINKS, SourceOptions, open_source
 from tests.pictures import Pictures
 from tests.small import FRAME, RecordingSink, street
 
@@ -27,7 +29,7 @@ BIG = Size(240, 320)
 class CopyingSource:
     """Another source, with one copy of each frame that nobody needs."""
 
-    def __init__(self, inner: edgeseg.types.Source) -> None:
+    def __init__(self, inner: Source) -> None:
         self.info, self._inner = inner.info, inner
 
     def read_into(self, pixels: Buffer) -> FrameTime | None:
@@ -163,7 +165,9 @@ def test_other_pixel_formats_are_drawn_without_allocating(
             frame=BIG,
             out=tmp_path / "engine",
         )
-    source = open_source(f"null://?seconds=3&size={BIG}", pixel_format=PixelFormat(pixel_format))
+    source = open_source(
+        f"null://?seconds=3&size={BIG}", SourceOptions(pixel_format=PixelFormat(pixel_format))
+    )
 
     with built:
         peak = _peak_after_warm_up(built, source, [], workers=2, draw=True)
@@ -328,7 +332,7 @@ def test_10000_frames_hold_no_more_memory_than_the_first_500(small_null: Path) -
 
 def _peak_after_warm_up(
     engine: Engine,
-    source: edgeseg.types.Source,
+    source: Source,
     sinks: list[str],
     *,
     workers: int,

@@ -8,13 +8,12 @@ from urllib.parse import parse_qsl, unquote
 
 from edgeseg.errors import UsageError
 from edgeseg.tables import known
+from edgeseg.video.credentials import shown
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 
 # Schemes that users know from other tools and that no file here serves yet.
-NOT_YET = frozenset(
-    {"csi", "v4l2", "rtsp", "rtp", "webrtc", "gst", "http", "https", "display", "shm"}
-)
+NOT_YET = frozenset({"rtp", "webrtc"})
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
@@ -87,7 +86,7 @@ def _split(uri: str, schemes: Mapping[str, str], *, kind: str) -> Address:
         scheme, rest = matched[1].lower(), matched[2]
     if scheme in NOT_YET and scheme not in schemes:
         raise UsageError(
-            f"{uri}: the {kind} {scheme}:// is not there yet",
+            f"{shown(uri)}: the {kind} {scheme}:// is not there yet",
             fix=f"what is: {', '.join(f'{name}://' for name in sorted(schemes))}, or a plain path",
         )
     known(schemes, scheme, kind=kind)

@@ -44,7 +44,7 @@ def cut_onnx(small_int8: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def clip(small_null: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A second of the street in a container that can be read from its beginning."""
-    from edgeseg.stream import run
+    from edgeseg.run import run
 
     path = tmp_path_factory.mktemp("clip") / "street.mkv"
     run(small_null, "synthetic://?seconds=1&size=128x96", [str(path)], codec="mpeg4")

@@ -127,6 +127,7 @@ def test_run_as_json(edgeseg_cli: Call, small_int8: Path) -> None:
         "skipped",
         "outputs",
         "memory",
+        "cameras",
     }
     assert found["memory"] is None
     assert (found["frames"], found["outputs"]) == (30, ["null://"])
@@ -174,6 +175,44 @@ def test_bench_as_json_and_as_tables(edgeseg_cli: Call, small_int8: Path, small_
     assert table.code == 0, table.err
     assert "network alone" in table.out
     assert "DeepLab v1" in table.out
+
+
+def test_bench_of_an_offered_load_as_json_and_as_tables(
+    edgeseg_cli: Call, small_null: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeseg.benchmark_loop.FLICKER_S", 0.1)
+    source = "null://?seconds=9999&size=128x96"
+    load = ("--source", source, "--rate", "40", "--seconds", "0.3", "--frames", 2)
+    found = _json(edgeseg_cli("bench", small_null, *load, "--source", source, "--json").out)
+
+    assert (found["live"]["rate"], found["live"]["seconds"]) == (40, 0.3)
+    for camera in found["live"]["cameras"]:
+        gone = camera["counts"]["dropped"] + camera["counts"]["late"]
+        assert camera["counts"]["captured"] == camera["frames"] + gone
+        assert camera["age_ms"]["p99"] > 0
+    assert found["end_to_end"]["sources"] == [source, source]
+    table = edgeseg_cli("bench", small_null, "null://", *load)  # a sink, beside a --source
+    assert table.code == 0, table.err
+    assert "Sources, 40 fps asked for" in table.out
+    assert "age p50, p95, p99, ms" in table.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--rate", "30"), "source"),
+        (("null://", "--rate", "many"), "--rate"),
+        (("null://", "--seconds", "0"), "--seconds"),
+        (("--memory", "all", "--source", "null://"), "--memory all"),
+    ],
+)
+def test_bench_refuses_a_load_that_is_none(
+    edgeseg_cli: Call, small_null: Path, arguments: tuple[str, ...], word: str
+) -> None:
+    done = edgeseg_cli("bench", small_null, *arguments)
+
+    assert done.code == 2
+    assert word in done.err
 
 
 def test_eval_as_json_and_as_tables(edgeseg_cli: Call, small_int8: Path, pictures: Path) -> None:

@@ -10,19 +10,13 @@ from PIL import Image
 from edgeseg.backends import onnxruntime as reference
 from edgeseg.engine import Engine
 from edgeseg.errors import DeviceError, EngineMismatch, UsageError, VideoError
+from edgeseg.frames import FrameTime
+from edgeseg.cameras import Cameras
 from edgeseg.loop import FrameLoop
 from edgeseg.manifest import Plan
 from edgeseg.publish import seal
 from edgeseg.stream import stream
-from edgeseg.types import (
-    Buffer,
-    CompileOptions,
-    FrameTime,
-    Pixels,
-    RuntimeOptions,
-    Size,
-    Slot,
-)
+from edgeseg.types import Buffer, CompileOptions, Pixels, RuntimeOptions, Size, Slot
 from tests.device.gpu_parts import OFFSET
 from tests.engines import tiny_manifest
 from tests.networks import picture
@@ -73,7 +67,7 @@ def wanted(folder: Path) -> list[Pixels]:
 
 
 def masks(engine: Engine, source: Pictures) -> list[Pixels]:
-    loop = FrameLoop(engine, source, None)
+    loop = FrameLoop(engine, Cameras([source], threading.Condition()), None)
     try:
         return [result.labels.copy() for result in loop.results()]
     finally:
@@ -104,7 +98,7 @@ def test_the_loop_gives_the_masks_of_the_cpu_in_every_kind_of_memory(
 def test_the_gpu_reads_where_the_source_wrote(trt: Installed, folder: Path) -> None:
     source = Pictures(pictures())
     with Engine.open(folder, backend_name="tensorrt", workers=3) as engine:
-        loop = FrameLoop(engine, source, None)
+        loop = FrameLoop(engine, Cameras([source], threading.Condition()), None)
         bound = {context.get_tensor_address("frame") for context in trt.fake.contexts}
         assert sum(1 for _ in loop.results()) == FRAMES
         loop.stop()
@@ -126,7 +120,7 @@ def test_a_source_that_breaks_leaves_nothing_on_the_gpu(trt: Installed, folder: 
 @on_one
 def test_results_outlive_the_memory_of_their_slots(folder: Path) -> None:
     with Engine.open(folder, backend_name="tensorrt", workers=1) as engine:
-        loop = FrameLoop(engine, Pictures(pictures()), None)
+        loop = FrameLoop(engine, Cameras([Pictures(pictures())], threading.Condition()), None)
         results = list(loop.results())
         loop.stop()
     np.testing.assert_array_equal(results[-1].labels, wanted(folder)[-1])

@@ -51,7 +51,7 @@ def test_a_plan_from_elsewhere_is_refused_with_what_differs_and_one_command_mend
 def test_another_frame_size_is_refused_unless_the_source_scales(
     board: OnBoard, edgeseg_cli: Call, folder: Path, small_null: Path, workplace: Path
 ) -> None:
-    from edgeseg.stream import run
+    from edgeseg.run import run
 
     board(NEW)
     assert edgeseg_cli("build", folder, "--backend", "tensorrt").code == 0

@@ -9,7 +9,17 @@ import pytest
 
 from edgeseg.errors import UsageError, VideoError
 from edgeseg.types import Labels, Size
-from edgeseg.video import SINKS, SOURCES, FrameView, open_sink, open_source
+from edgeseg.video import (
+    SINKS,
+    SOURCES,
+    FrameView,
+    SinkOptions,
+    SourceOptions,
+    is_watched,
+    knows_cameras,
+    open_sink,
+    open_source,
+)
 from edgeseg.video.sinks.folder import FolderSink
 from edgeseg.video.sinks.null import NullSink
 from edgeseg.video.sinks.video_file import VideoFileSink
@@ -24,21 +34,20 @@ def test_every_row_points_at_a_function(row: str) -> None:
     assert callable(getattr(importlib.import_module(module), name))
 
 
-@pytest.mark.parametrize(
-    "uri",
-    ["csi://0", "/dev/video0", "v4l2:///dev/video0", "rtsp://host/x", "gst://x", "http://h/x"],
-)
-def test_sources_that_are_not_there_yet_say_so(uri: str) -> None:
+@pytest.mark.parametrize("uri", ["webrtc://host/x", "rtp://host:5000"])
+def test_schemes_of_other_tools_say_what_there_is(uri: str, three_labels: Labels) -> None:
     with pytest.raises(UsageError, match="not there yet") as caught:
         open_source(uri)
-    assert "synthetic://" in caught.value.fix
-
-
-@pytest.mark.parametrize("uri", ["display://0", "rtsp://@:8554/x", "http://127.0.0.1:1", "shm://a"])
-def test_sinks_that_are_not_there_yet_say_so(uri: str, three_labels: Labels) -> None:
+    assert "rtsp://" in caught.value.fix
     with pytest.raises(UsageError, match="not there yet") as caught:
-        open_sink(uri, size=SIZE, fps=FPS, labels=three_labels)
-    assert "null://" in caught.value.fix
+        open_sink(uri, SinkOptions(size=SIZE, fps=FPS, labels=three_labels))
+    assert "http://" in caught.value.fix
+
+
+def test_who_is_watched_and_who_knows_cameras_goes_by_the_scheme() -> None:
+    uris = ["http://127.0.0.1:8080", "display://0", "out.mp4", "null://", "shm://a", "masks/"]
+    assert [is_watched(uri) for uri in uris] == [True, True, False, False, False, False]
+    assert [knows_cameras(uri) for uri in uris] == [True, False, False, True, True, False]
 
 
 def test_a_typo_in_a_scheme_offers_the_nearest() -> None:
@@ -67,26 +76,28 @@ def test_the_name_of_a_sink_tells_its_kind(
     text: str, kind: type, tmp_path: Path, three_labels: Labels
 ) -> None:
     (tmp_path / "there.d").mkdir()
-    sink = open_sink(f"{tmp_path}/{text}", size=SIZE, fps=FPS, labels=three_labels)
+    sink = open_sink(f"{tmp_path}/{text}", SinkOptions(size=SIZE, fps=FPS, labels=three_labels))
     assert isinstance(sink, kind)
     sink.close()
 
 
 def test_contradictions_are_refused(tmp_path: Path, three_labels: Labels) -> None:
     with pytest.raises(UsageError, match="not a video file by its name"):
-        open_sink(f"{tmp_path}/out.txt", size=SIZE, fps=FPS, labels=three_labels)
+        open_sink(f"{tmp_path}/out.txt", SinkOptions(size=SIZE, fps=FPS, labels=three_labels))
     with pytest.raises(UsageError, match="takes no codec"):
-        open_sink(f"{tmp_path}/out/", size=SIZE, fps=FPS, labels=three_labels, codec="mpeg4")
+        open_sink(
+            f"{tmp_path}/out/", SinkOptions(size=SIZE, fps=FPS, labels=three_labels, codec="mpeg4")
+        )
     with pytest.raises(UsageError, match="no more"):
-        open_sink("null://?a=1", size=SIZE, fps=FPS, labels=three_labels)
+        open_sink("null://?a=1", SinkOptions(size=SIZE, fps=FPS, labels=three_labels))
     with pytest.raises(UsageError, match="above 0"):
-        open_sink("null://", size=SIZE, fps=Fraction(0), labels=three_labels)
+        open_sink("null://", SinkOptions(size=SIZE, fps=Fraction(0), labels=three_labels))
     with pytest.raises(UsageError, match="above 0"):
-        open_source("null://", rate=Fraction(-1))
+        open_source("null://", SourceOptions(rate=Fraction(-1)))
 
 
 def test_null_counts(three_labels: Labels) -> None:
-    sink = open_sink("null://", size=SIZE, fps=FPS, labels=three_labels)
+    sink = open_sink("null://", SinkOptions(size=SIZE, fps=FPS, labels=three_labels))
     assert isinstance(sink, NullSink)
     picture = np.zeros((*SIZE, 3), np.uint8)
     sink.write(FrameView(index=7, picture=picture, labels=picture[..., 0]))
