@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from edgeseg.device.clocks import gpu_clock, jetson_clocks
 from edgeseg.device.info import machine
 from edgeseg.device.jetson import JetPack, fastest_mode, jetpack_of, left_behind, power_mode
-from edgeseg.device.sysfs import found, text
+from edgeseg.device.sysfs import text
+from edgeseg.doctor_camera import NO_CAMERA, csi_daemon
 from edgeseg.doctor_finding import Finding, fine, open_question, wrong
 from edgeseg.doctor_packages import (
     cuda_findings,
@@ -15,13 +16,13 @@ from edgeseg.doctor_packages import (
     tensorrt_findings,
 )
 from edgeseg.doctor_place import Place
+from edgeseg.video.v4l2.refusals import present
 
 GIB = 1 << 20
 """In the KiB of /proc/meminfo."""
 SMALL_GIB = 5
 SWAP_GIB = 4
 DISK_GIB = 4.0
-ARGUS = "tmp/argus_socket"
 
 
 def jetson_findings(place: Place) -> list[Finding]:
@@ -112,19 +113,20 @@ def _gstreamer(place: Place) -> Iterator[Finding]:
 
 
 def _cameras(place: Place) -> Iterator[Finding]:
-    devices = [path.name for path in found(place.root / "dev", "video*")]
-    argus = (place.root / ARGUS).exists()
+    devices = [
+        f"{one.path.name} ({one.name})" if one.name else one.path.name
+        for one in present(place.root)
+    ]
+    argus = csi_daemon(place)
     daemon = "its daemon answers" if argus else "its daemon does not run"
     if devices:
         seen = f"{', '.join(devices)}; for CSI cameras {daemon}"
-        mend = "" if argus else "for a CSI camera: sudo systemctl restart nvargus-daemon"
+        mend = "for a picture of each: edgeseg doctor --camera"
+        if not argus:
+            mend = f"for a CSI camera: sudo systemctl restart nvargus-daemon; {mend}"
         yield Finding(name="cameras", ok=True, seen=seen, mend=mend)
         return
-    mend = (
-        "a CSI camera: sudo /opt/nvidia/jetson-io/jetson-io.py, then reboot; a USB camera: lsusb; "
-        "in a container: --device /dev/video0 and -v /tmp/argus_socket:/tmp/argus_socket"
-    )
-    yield open_question("cameras", f"no /dev/video*; for CSI cameras {daemon}", mend)
+    yield open_question("cameras", f"no /dev/video*; for CSI cameras {daemon}", NO_CAMERA)
 
 
 def _disk(place: Place) -> Iterator[Finding]:

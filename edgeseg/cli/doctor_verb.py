@@ -1,10 +1,13 @@
 """edgeseg doctor."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseg.cli.camera_report import report_cameras
 from edgeseg.cli.show import Json, print_json, print_table
+from edgeseg.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeseg.doctor import Check, Diagnosis
@@ -12,8 +15,21 @@ if TYPE_CHECKING:
 MARKS = {True: "well", False: "WRONG", None: "-"}
 
 
-def command(as_json: Json = False) -> None:
+def command(
+    as_json: Json = False,
+    camera: Annotated[
+        bool, typer.Option("--camera", help="Look at the cameras, and take a picture of each.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="With --camera: folder for the pictures.")
+    ] = None,
+) -> None:
     """Say which backends and packages are usable here, why the others are not, and the mends."""
+    if camera:
+        report_cameras(picture, as_json=as_json)
+        return
+    if picture is not None:
+        raise UsageError("--picture is for --camera", fix="edgeseg doctor --camera --picture DIR")
     from edgeseg.doctor import doctor
 
     found = doctor()
