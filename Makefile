@@ -45,5 +45,5 @@ clean:
 	$(PYTHON) -m venv --clear .venv-test
 	.venv-test/bin/python -m pip install --quiet -c constraints.txt torch
 	.venv-test/bin/python -m pip install --quiet -c constraints.txt \
-		-e '.[export,ort,openvino,video,graph,tensorrt,cuda13,dev]'
+		-e '.[export,ort,openvino,video,graph,serve,tensorrt,cuda13,dev]'
 	touch $@

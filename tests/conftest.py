@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +35,31 @@ def shared() -> Path:
     if not folder.is_dir():
         _missing("shared", f"{folder} is missing; EDGESEG_SHARED names the folder of shared files")
     return folder
+
+
+@pytest.fixture(scope="session")
+def gstreamer() -> Path:
+    """A Python that has GStreamer, its RTSP server and H.264, to run real servers with."""
+    probe = (
+        "import gi; gi.require_version('GstRtspServer', '1.0');"
+        "from gi.repository import Gst, GstRtspServer; Gst.init(None);"
+        "missing = [n for n in ('h264parse', 'rtph264pay', 'avdec_h264', 'videotestsrc')"
+        " if Gst.ElementFactory.find(n) is None]; assert not missing, missing"
+    )
+    python = Path("/usr/bin/python3")
+    found = python.exists() and subprocess.run([python, "-c", probe], capture_output=True)
+    if not found or found.returncode:
+        _missing("gstreamer", "GStreamer's packages for Python are not installed: .ci/packages")
+    return python
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser's program."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        _missing("chromium", "Chromium is not installed: .ci/packages")
+    return Path(found)
 
 
 @pytest.fixture(scope="session")

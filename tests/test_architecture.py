@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "edgeseg"
 
 FLOORS = {
-    0: {"errors", "tables", "types", "files", "documents"},
+    0: {"errors", "tables", "types", "frames", "yuv", "files", "documents"},
     1: {
         "recipe", "manifest", "ranges", "device",
         "scene", "scene_camera", "scene_parts",
@@ -41,6 +41,8 @@ ISLANDS = {
     "PIL": ("video/", "datasets/"),
     "av": ("video/",),
     "gi": ("video/",),
+    "starlette": ("video/sinks/",),
+    "uvicorn": ("video/sinks/",),
     "matplotlib": ("charts/",),
     "pycuda": ("device/",),
     "cuda": ("device/",),
