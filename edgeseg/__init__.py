@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     from edgeseg.scales import scale_weights
     from edgeseg.scene import Street
     from edgeseg.sensitivity import sensitivity
+    from edgeseg.sources import Timing
     from edgeseg.stream import stream
     from edgeseg.train import train
     from edgeseg.types import Size
+    from edgeseg.video.shm_ring import SharedLabels
 
 _WHERE = {
     "Engine": "edgeseg.engine",
     "EdgesegError": "edgeseg.errors",
+    "SharedLabels": "edgeseg.video.shm_ring",
     "Size": "edgeseg.types",
     "Street": "edgeseg.scene",
+    "Timing": "edgeseg.sources",
     "benchmark": "edgeseg.benchmark",
     "build": "edgeseg.build",
     "demo": "edgeseg.demo",
@@ -53,8 +57,10 @@ _WHERE = {
 __all__ = [
     "EdgesegError",
     "Engine",
+    "SharedLabels",
     "Size",
     "Street",
+    "Timing",
     "__version__",
     "benchmark",
     "build",
