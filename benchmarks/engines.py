@@ -12,11 +12,12 @@ import numpy as np
 from edgeseg.backends import backend
 from edgeseg.build import build
 from edgeseg.datasets.camvid import CAMVID_LABELS
+from edgeseg.frames import FrameTime
 from edgeseg.graph.cut import core_of
 from edgeseg.graph.load import load_model
 from edgeseg.graph.prepare import prepared_bytes
-from edgeseg.types import FrameTime, Pixels, Precision, Size
-from edgeseg.video import FrameView, open_sink, open_source
+from edgeseg.types import Pixels, Precision, Size
+from edgeseg.video import FrameView, SinkOptions, open_sink, open_source
 
 NETWORK = "deeplabv3plus-mobilenetv2"
 SIZE = Size(256, 512)
@@ -82,7 +83,8 @@ def write_clip(path: Path, *, frames: int, size: Size) -> Path:
     source = open_source(f"synthetic://?seconds={frames}/30&size={size}&seed=7")
     assert source.info.fps is not None
     sink = open_sink(
-        str(path), size=size, fps=source.info.fps, labels=CAMVID_LABELS, codec="libx264"
+        str(path),
+        SinkOptions(size=size, fps=source.info.fps, labels=CAMVID_LABELS, codec="libx264"),
     )
     picture, blank = np.empty((*size, 3), np.uint8), np.zeros(size, np.uint8)
     try:

@@ -19,10 +19,13 @@ from typing import Any
 from benchmarks.engines import as_compiled, cores, int8_core, int8_engine, workplace, write_clip
 from benchmarks.plain_loop import PlainNetwork, plain_loop
 from benchmarks.record import measured, parser, ratio, turns
-from edgeseg.engine import Engine, workers_on_a_cpu
-from edgeseg.stream import run, stream
-from edgeseg.types import Size, Slot, Source
-from edgeseg.video import FrameView, Sink, open_sink, open_source
+from edgeseg.backends.host_slots import workers_on_a_cpu
+from edgeseg.engine import Engine
+from edgeseg.frames import Source
+from edgeseg.run import run
+from edgeseg.stream import stream
+from edgeseg.types import Size, Slot
+from edgeseg.video import FrameView, Sink, SinkOptions, SourceOptions, open_sink, open_source
 from edgeseg.video.overlay import Overlay
 
 FRAME = Size(480, 640)
@@ -108,10 +111,11 @@ def loops(work: Work, *, passes: int) -> dict[str, Any]:
 
 def stages_alone(engine: Engine, work: Work) -> dict[str, float]:
     """Mean ms per frame of each stage, one after the other in one thread, as `run` does them."""
-    source = open_source(str(work.clip), pixel_format=engine.manifest.frame_format)
+    source = open_source(str(work.clip), SourceOptions(pixel_format=engine.manifest.frame_format))
     assert source.info.fps is not None
     sink = open_sink(
-        str(work.video), size=FRAME, fps=source.info.fps, labels=engine.labels, codec=CODEC
+        str(work.video),
+        SinkOptions(size=FRAME, fps=source.info.fps, labels=engine.labels, codec=CODEC),
     )
     overlay, slot = Overlay(FRAME, engine.labels), engine.new_slot()
     rows: list[tuple[float, ...]] = []

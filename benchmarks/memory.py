@@ -16,7 +16,7 @@ from benchmarks.engines import Repeated, int8_engine, workplace, write_clip
 from benchmarks.record import measured, parser
 from edgeseg.engine import Engine
 from edgeseg.metrics.load import resident_mib
-from edgeseg.stream import run
+from edgeseg.run import run
 from edgeseg.types import Size
 
 FRAME = Size(480, 640)

@@ -9,11 +9,13 @@ from pathlib import Path
 from benchmarks.record import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMED = ("network", "loop", "memory")
+TIMED = ("network", "loop", "memory", "live", "yuv")
 TINY = {
     "network": ("--rounds", "2", "--size", "128x64", "--pictures", "2"),
     "loop": ("--frames", "20", "--passes", "1", "--pictures", "2"),
     "memory": ("--short", "20", "--long", "40", "--pictures", "2"),
+    "live": ("--quick",),
+    "yuv": ("--frames", "20", "--passes", "1", "--pictures", "2"),
     "accuracy": ("--size", "128x96", "--count", "2"),
 }
 """Settings that only show that the scripts run."""

@@ -18,6 +18,7 @@ from edgeseg.files import write_whole
 README = Path(__file__).resolve().parent.parent / "README.md"
 MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 STAGES = ("decode", "infer", "post", "draw", "encode")
+LIVE_PARTS = ("steady", "overload", "watched", "two_sources")
 MISSING = "*Not measured yet.*\n"
 
 Found = dict[str, Any]
@@ -160,6 +161,42 @@ def memory(found: Found) -> str:
     return _table(("memory of the loop", ""), rows)
 
 
+def live(found: Found) -> str:
+    """What each run at a rate came to."""
+    rows = []
+    for part in LIVE_PARTS:
+        for name, run in found.get(part, {}).get("runs", {}).items():
+            age = run["age_ms"]
+            rows.append(
+                (
+                    name,
+                    _points(run["offered_fps"]),
+                    _points(run["fps"]),
+                    f"{run['dropped']} of {run['offered']}",
+                    _points(run["jitter_ms"]),
+                    *(f"{age[name]:.1f}" for name in ("p50", "p95", "p99")),
+                )
+            )
+    heads = ("one 640x480 camera", "offered fps", "achieved fps", "dropped", "jitter ms",
+             "age p50 ms", "p95", "p99")  # fmt: skip
+    return _table(heads, rows)
+
+
+def live_targets(found: Found) -> str:
+    """What must be so, and whether it is."""
+    rows = [
+        (
+            target["what"],
+            f"{target['measured']:.2f}",
+            f"{target['relation']} {target['limit']:.2f}",
+            ("yes" if target["met"] else "**no**") + (" (dirty)" if part["dirty"] else ""),
+        )
+        for part in (found[name] for name in LIVE_PARTS if name in found)
+        for target in part["targets"]
+    ]
+    return _table(("", "measured", "must be", "met"), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "network": ("network", network),
     "loop": ("loop", loop),
@@ -168,6 +205,8 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "classes": ("accuracy", classes),
     "methods": ("accuracy", methods),
     "memory": ("memory", memory),
+    "live": ("live", live),
+    "live_targets": ("live", live_targets),
     "zoo": ("zoo", lambda found: _table(*zoo_tables.zoo(found))),
     "quantizers": ("quantizers", lambda found: _table(*quantizer_tables.quantizers(found))),
     "quantizers_steps": (

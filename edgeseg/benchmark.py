@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgeseg.backends.chosen import chosen
+from edgeseg.benchmark_live import Live
+from edgeseg.benchmark_loop import EndToEnd, Loop, end_to_end, live, measure, timing_of
 from edgeseg.device.board import BoardState, board_state
 from edgeseg.device.info import machine
 from edgeseg.engine import Engine
@@ -16,7 +18,8 @@ from edgeseg.manifest import read_manifest
 from edgeseg.metrics.energy import During, Watch
 from edgeseg.metrics.latency import LatencySummary, summarise
 from edgeseg.metrics.load import ForeignLoad, resident_mib
-from edgeseg.stream import RunSummary, Show, run
+from edgeseg.sources import Timing
+from edgeseg.stream import Show
 from edgeseg.tables import needs
 from edgeseg.types import OnProgress, RuntimeOptions
 
@@ -28,20 +31,6 @@ PAPER = {
     "fps": 8.0,
     "gmac": 114.0,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndToEnd:
-    """The whole loop: decode, infer, draw and, with a sink, encode."""
-
-    source: str
-    sinks: list[str]
-    frames: int
-    fps: float
-    workers: int
-    age_ms: LatencySummary
-    """Of the result: from the decoded frame to its labels."""
-    during: During
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +64,8 @@ class Benchmark:
     end_to_end: EndToEnd | None
     stages_ms: dict[str, float | None] | None
     """Means per frame in one worker; None where a stage is inside the graph."""
+    live: Live | None
+    """What each source offered and what became of it; None where none is live."""
     versus: dict[str, object]
     memory_mib: float | None
     machine: dict[str, str | int | float | None]
@@ -84,24 +75,12 @@ class Benchmark:
     """While the network alone was timed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loop:
-    """What the loop is to be run with."""
-
-    source: str
-    sinks: tuple[str, ...]
-    workers: int | None
-    """None takes what suits the engine."""
-    show: Show | None
-    codec: str | None
-    scale: bool
-
-
 def benchmark(
     engine: Engine | str | Path,
-    source: str | None = None,
+    source: str | Sequence[str] | None = None,
     sinks: tuple[str, ...] = (),
     *,
+    timing: Timing | None = None,
     frames: int = 100,
     rivals: tuple[str | Path, ...] = (),
     workers: int | None = None,
@@ -114,16 +93,23 @@ def benchmark(
 ) -> Benchmark:
     """Time `engine` alone on `frames` frames, then the whole loop over `source`, if one is given.
 
+    With a rate in `timing` the sources are played like cameras, and the report says what they
+    offered, what was dropped, and how old results were; of a real camera it says so without.
+
     `rivals` are other engine folders; each frame is timed on all of them in turn, so that what
     the machine does meanwhile hits them alike. `threads` and `runtime` are for folders: an opened
     engine has its own. With `scale` the source delivers frames of the engine's size.
 
     Raises:
-        UsageError: fewer than one frame, or `runtime` for an engine that runs on a CPU or is open.
+        UsageError: fewer than one frame, or `runtime` for an engine that runs on a CPU or is open;
+            `timing` without a source.
         VideoError: the source cannot be opened.
     """
     if frames < 1:
         raise UsageError(f"{frames} frames cannot be measured", fix="--frames 100")
+    sources = (source,) if isinstance(source, str) else tuple(source or ())
+    if timing is not None and not sources:
+        raise UsageError("a rate and a time mean a source", fix="name one: synthetic://")
     with needs("video"):
         from edgeseg.video.threads import one_opencv_thread
     with contextlib.ExitStack() as opened, one_opencv_thread():
@@ -137,10 +123,11 @@ def benchmark(
             )
         others = [opened.enter_context(_rival(rival, threads, runtime)) for rival in rivals]
         loop = None
-        if source is not None:
+        if sources:
             loop = Loop(
-                source=source, sinks=sinks, workers=workers, show=show, codec=codec, scale=scale
-            )
+                sources=sources, sinks=sinks, workers=workers, show=show, codec=codec, scale=scale,
+                timing=timing_of(sources, sinks, timing),
+            )  # fmt: skip
         seen = _seen(engine, others, loop, frames, on_progress)
         sync = runtime.sync if runtime and on_gpu(engine) else None
         return _benchmark_of(engine, seen, sync)
@@ -160,8 +147,9 @@ class _Seen(NamedTuple):
     ours: Latencies
     theirs: dict[Engine, Latencies]
     during: During
-    done: RunSummary | None
     end_to_end: EndToEnd | None
+    stages_ms: dict[str, float | None] | None
+    live: Live | None
     load: ForeignLoad
     board: Boards
 
@@ -177,10 +165,17 @@ def _seen(
     before = board_state()
     with ForeignLoad() as load:
         (ours, *rest), during = _alone([engine, *others], frames, on_progress)
-        done, whole = _looped(engine, loop, on_progress) if loop else (None, None)
-    theirs = dict(zip(others, rest, strict=True))
+        found = measure(engine, loop, on_progress) if loop else None
+    after = board_state()
     return _Seen(
-        ours, theirs, during, done, whole, load, Boards(before=before, after=board_state())
+        ours=ours,
+        theirs=dict(zip(others, rest, strict=True)),
+        during=during,
+        end_to_end=end_to_end(loop, found) if loop and found else None,
+        stages_ms=found.stages_ms if found else None,
+        live=live(engine, loop, found) if loop and found else None,
+        load=load,
+        board=Boards(before=before, after=after),
     )
 
 
@@ -199,7 +194,8 @@ def _benchmark_of(engine: Engine, seen: _Seen, sync: str | None) -> Benchmark:
         memory=engine.memory_mode,
         sync=sync,
         end_to_end=seen.end_to_end,
-        stages_ms=seen.done.stages_ms if seen.done else None,
+        stages_ms=seen.stages_ms,
+        live=seen.live,
         versus=_versus(engine, seen.ours, seen.theirs),
         memory_mib=resident_mib(),
         machine=machine(),
@@ -231,33 +227,6 @@ def _alone(
             if on_progress:
                 on_progress("network alone", index + 1, frames)
     return found, watch.seen(frames if len(engines) == 1 else None)
-
-
-def _looped(
-    engine: Engine, loop: Loop, on_progress: OnProgress | None
-) -> tuple[RunSummary, EndToEnd]:
-    workers = loop.workers or engine.default_workers()
-    with Watch(gpu=on_gpu(engine)) as watch:
-        done = run(
-            engine,
-            loop.source,
-            loop.sinks,
-            workers=workers,
-            show=loop.show,
-            codec=loop.codec,
-            scale=loop.scale,
-            draw=True,
-            on_progress=on_progress,
-        )
-    return done, EndToEnd(
-        source=loop.source,
-        sinks=list(loop.sinks),
-        frames=done.frames,
-        fps=done.fps,
-        workers=workers,
-        age_ms=summarise(done.age_ms),
-        during=watch.seen(done.frames),
-    )
 
 
 def _versus(engine: Engine, ours: Latencies, rivals: dict[Engine, Latencies]) -> dict[str, object]:

@@ -1,16 +1,27 @@
+import itertools
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 import edgeseg
 from edgeseg.benchmark import Benchmark, network_latencies_ms
+from edgeseg.benchmark_loop import LIVE_S, Loop, flicker_percent
 from edgeseg.engine import Engine
-from edgeseg.errors import UsageError
+from edgeseg.errors import UsageError, VideoError
+from edgeseg.frames import Source
+from edgeseg.stream import Timing
 from edgeseg.types import RuntimeOptions, Slot
+from edgeseg.video import SOURCES, SourceOptions
+from edgeseg.video.sources.null import open_null
 
 pytestmark = pytest.mark.needs("openvino", "av", "cv2", "onnx")
+
+FIFTY = Fraction(50)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +131,92 @@ def test_the_loop_runs_on_a_backend_that_times_nothing(small_null: Path) -> None
 
     assert found.stages_ms is not None
     assert found.stages_ms["infer"] is None
+
+
+SECOND = "null://?seconds=1&size=128x96"
+
+
+def test_frames_that_are_read_as_fast_as_it_goes_are_no_load(report: Benchmark) -> None:
+    assert report.live is None
+
+
+def test_an_offered_load_is_reported_for_each_source(small_null: Path) -> None:
+    found = edgeseg.benchmark(small_null, [SECOND, SECOND], frames=2, timing=Timing(rate=FIFTY))
+
+    assert found.live is not None
+    assert (found.live.rate, found.live.seconds) == (50, LIVE_S)
+    for camera in found.live.cameras:
+        assert camera.counts.captured == 50
+        assert camera.frames + camera.counts.dropped == 50
+        assert camera.frames + camera.dropped == camera.offered
+        assert camera.offered_fps is not None
+        assert 0 < camera.offered_fps < 60
+        assert camera.age_ms is not None
+        assert camera.flicker_percent == 0
+    assert found.end_to_end is not None
+    assert found.end_to_end.sources == [SECOND, SECOND]
+    assert found.end_to_end.frames == sum(camera.frames for camera in found.live.cameras)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The source `clock://`, a camera without an end; the list holds how often it was opened."""
+    opened: list[str] = []
+
+    def open_clock(rest: str, wanted: SourceOptions) -> Source:
+        opened.append(rest)
+        if rest == "once" and len(opened) > 1:
+            raise VideoError("somebody else has the camera")
+        return open_null("?seconds=9999&size=128x96", replace(wanted, rate=Fraction(40)))
+
+    monkeypatch.setattr(sys.modules[__name__], "_clock", open_clock, raising=False)
+    monkeypatch.setitem(SOURCES, "clock", f"{__name__}:_clock")
+    monkeypatch.setattr("edgeseg.benchmark_loop.LIVE_S", 0.5)
+    monkeypatch.setattr("edgeseg.benchmark_loop.FLICKER_S", 0.3)
+    return opened
+
+
+def test_a_camera_is_measured_for_a_while_and_without_a_rate(
+    small_null: Path, clock: list[str]
+) -> None:
+    found = edgeseg.benchmark(small_null, "clock://", frames=2)
+
+    assert found.live is not None
+    (camera,) = found.live.cameras
+    assert (found.live.rate, found.live.seconds, camera.asked_fps) == (None, 0.5, None)
+    assert camera.kept_pace is None
+    assert 0 < camera.frames <= 0.5 * 40 + 2
+    assert camera.flicker_percent == 0
+    assert len(clock) == 2
+
+
+def test_a_camera_that_opens_only_once_has_no_flicker(small_null: Path, clock: list[str]) -> None:
+    found = edgeseg.benchmark(small_null, "clock://once", frames=2)
+
+    assert found.live is not None
+    assert found.live.cameras[0].frames > 0
+    assert found.live.cameras[0].flicker_percent is None
+    assert clock == ["once", "once"]
+
+
+def test_masks_that_tremble_are_seen(small_null: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = itertools.count()
+
+    def launch(self: Engine, slot: Slot) -> None:
+        del self
+        slot.labels[:] = 0
+        slot.labels[:24] = next(turn) % 2  # a quarter of the 96 rows
+
+    monkeypatch.setattr(Engine, "launch", launch)
+    loop = Loop(sources=(SECOND,), workers=1)
+
+    with Engine.open(small_null) as engine:
+        assert flicker_percent(engine, loop) == [25.0]
+
+
+def test_a_rate_without_a_source_is_refused(small_null: Path) -> None:
+    with pytest.raises(UsageError, match="source"):
+        edgeseg.benchmark(small_null, frames=1, timing=Timing(rate=FIFTY))
 
 
 @pytest.fixture

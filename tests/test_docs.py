@@ -35,9 +35,9 @@ from edgeseg.models import Model
 from edgeseg.options import STEPS
 from edgeseg.ranges import Range, Ranges
 from edgeseg.ranges_export import RangesExport, TensorScale
+from edgeseg.run import RunSummary, run
 from edgeseg.scales import ScaleWeights
 from edgeseg.sensitivity_report import Effect, LayerCost, PartCost, Sensitivity
-from edgeseg.stream import RunSummary, run
 from edgeseg.train import TrainingResult
 from tests.small import working_directory, write_pictures
 

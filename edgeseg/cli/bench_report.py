@@ -8,6 +8,7 @@ from edgeseg.cli.show import points, print_table
 
 if TYPE_CHECKING:
     from edgeseg.benchmark import Benchmark
+    from edgeseg.benchmark_live import CameraLoad, Live
     from edgeseg.memory_bench import MemoryComparison
     from edgeseg.metrics.energy import During
     from edgeseg.metrics.latency import LatencySummary
@@ -32,12 +33,28 @@ def print_report(found: "Benchmark") -> None:
             tuple(found.stages_ms),
             [[*map(points, found.stages_ms.values())]],
         )
+    if found.live:
+        print_live(found.live)
     print_table("Versus", ("rival", "this engine"), _rivals(found.versus))
     _print_board(found)
     _print_during("network alone", found.during)
     if found.end_to_end:
         _print_during("end to end", found.end_to_end.during)
     _print_load(found.machine, found.foreign_load)
+
+
+def print_live(live: "Live") -> None:
+    """What each source offered and what became of it, and what is wrong with that."""
+    offered = "as they came" if live.rate is None else f"{live.rate:g} fps asked for"
+    columns = [_camera_cells(camera) for camera in live.cameras]
+    print_table(
+        f"Sources, {offered}",
+        ("", *(camera.name for camera in live.cameras)),
+        list(zip(_CAMERA_ROWS, *columns, strict=True)),
+    )
+    for camera in live.cameras:
+        for line in _camera_notes(camera):
+            typer.echo(f"{camera.name}: {line}")
 
 
 def print_memory(found: "MemoryComparison") -> None:
@@ -71,6 +88,44 @@ def print_memory(found: "MemoryComparison") -> None:
 
 def _quantiles(summary: "LatencySummary") -> tuple[str, str, str]:
     return f"{summary.p50:.2f}", f"{summary.p95:.2f}", f"{summary.p99:.2f}"
+
+
+_CAMERA_ROWS = (
+    "offered",
+    "achieved",
+    "dropped, late",
+    "jitter: deviation of the interval, ms",
+    "p99 of the interval, ms",
+    "age p50, p95, p99, ms",
+    "flicker, % of still pixels",
+)
+
+
+def _camera_cells(camera: "CameraLoad") -> tuple[str, ...]:
+    return (
+        f"{camera.offered} frames, {points(camera.offered_fps)} fps",
+        f"{camera.frames} results, {points(camera.fps)} fps",
+        f"{camera.dropped}, {camera.late}",
+        points(camera.jitter_ms),
+        points(camera.interval_ms.p99 if camera.interval_ms else None),
+        ", ".join(_quantiles(camera.age_ms)) if camera.age_ms else points(None),
+        points(camera.flicker_percent),
+    )
+
+
+def _camera_notes(camera: "CameraLoad") -> list[str]:
+    notes = []
+    if camera.kept_pace is False:
+        notes.append(
+            f"COULD NOT BE PLAYED at {camera.asked_fps:g} fps: it gave {points(camera.offered_fps)}"
+        )
+    if trend := camera.age_trend:
+        grows = "the age GROWS" if trend.grows else "the age does not grow"
+        change = f"{trend.ms_per_minute:+.2f} +- {trend.error_ms_per_minute:.2f} ms a minute"
+        notes.append(f"{grows}: {change}")
+    if camera.counts.reconnects:
+        notes.append(f"lost and found again {camera.counts.reconnects} times")
+    return notes
 
 
 def _rivals(versus: dict[str, object]) -> list[tuple[str, str]]:
