@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import quantizer_tables, zoo_tables
+from benchmarks import live_tables, quantizer_tables, zoo_tables
 from benchmarks.record import RESULTS
 from edgeseg.files import write_whole
 
@@ -207,6 +207,9 @@ TABLES: dict[str, tuple[str, Callable[[Found], str]]] = {
     "memory": ("memory", memory),
     "live": ("live", live),
     "live_targets": ("live", live_targets),
+    "yuv": ("yuv", lambda found: _table(*live_tables.yuv(found))),
+    "smooth": ("smooth", lambda found: _table(*live_tables.smooth(found))),
+    "reconnects": ("reconnects", lambda found: _table(*live_tables.reconnects(found))),
     "zoo": ("zoo", lambda found: _table(*zoo_tables.zoo(found))),
     "quantizers": ("quantizers", lambda found: _table(*quantizer_tables.quantizers(found))),
     "quantizers_steps": (
