@@ -24,6 +24,7 @@ from edgeseg.calibrate import METHODS
 from edgeseg.demo import Demo
 from edgeseg.diff import Difference, Moved, Side, WorstPicture
 from edgeseg.doctor import Diagnosis
+from edgeseg.doctor_camera import CameraDiagnosis
 from edgeseg.documents import Document
 from edgeseg.evaluate import Evaluation
 from edgeseg.graph.lint_rules import RULES, Finding
@@ -176,6 +177,12 @@ def test_the_keys_of_a_verbs_json_are_those_on_its_page(verb: str) -> None:
     keys = {field.name for field in dataclasses.fields(DOCUMENTS[verb])}
 
     assert _first_column(_section("json.md", f"## {verb}")) == keys
+
+
+def test_the_keys_of_the_cameras_of_a_machine() -> None:
+    keys = {field.name for field in dataclasses.fields(CameraDiagnosis)}
+
+    assert _first_column(_section("json.md", "## doctor --camera")) == keys
 
 
 def test_the_keys_of_a_comparison_of_memory() -> None:

@@ -115,9 +115,10 @@ def test_build_refuses_options_that_contradict_or_mean_nothing(
         (("synthetic://", "--rate", "1/0"), "--rate '1/0' is no number"),
         (("synthetic://", "--rate", "-3"), "a rate of -3"),
         (("synthetic://?speed=3",), "speed"),
-        (("csi://0",), "the source csi:// is not there yet"),
+        (("rtp://host:5000",), "the source rtp:// is not there yet"),
         (("synthetic://", "out.txt"), "out.txt is not a video file by its name"),
-        (("synthetic://", "display://0"), "the sink display:// is not there yet"),
+        (("synthetic://", "webrtc://@:8554/x"), "the sink webrtc:// is not there yet"),
+        ((), "there is no source"),
         (("synthetic://", "out.mp4", "--codec", "h265"), "there is no video codec 'h265'"),
     ],
 )
@@ -130,7 +131,7 @@ def test_run_refuses_options_that_mean_nothing(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("build",), ("run", "x"), ("bench", "x", "--frames", "0"), ("paint",), ("run", "--loud")],
+    [("build",), ("run",), ("bench", "x", "--frames", "0"), ("paint",), ("run", "--loud")],
 )
 def test_a_line_that_does_not_parse(edgeseg_cli: Call, arguments: tuple[str, ...]) -> None:
     done = edgeseg_cli(*arguments)

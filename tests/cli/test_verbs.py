@@ -148,11 +148,11 @@ def test_run_shows_what_was_asked_for(edgeseg_cli: Call, small_int8: Path, how: 
     source.close()
 
 
-def test_run_on_a_folder_of_pictures_at_a_rate(
+def test_run_on_a_folder_of_pictures_that_stands_for_a_rate(
     edgeseg_cli: Call, small_int8: Path, pictures: Path
 ) -> None:
     done = edgeseg_cli(
-        "run", small_int8, pictures / "test" / "images", "out.mkv", "--rate", "5", "--json"
+        "run", small_int8, pictures / "test" / "images", "out.mkv", "--fps", "5", "--json"
     )
 
     assert done.code == 0, done.err

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from edgeseg.backends import onnxruntime as reference
+from edgeseg.cameras import Cameras
 from edgeseg.engine import Engine
 from edgeseg.errors import DeviceError, EngineMismatch, UsageError, VideoError
 from edgeseg.frames import FrameTime
-from edgeseg.cameras import Cameras
 from edgeseg.loop import FrameLoop
 from edgeseg.manifest import Plan
 from edgeseg.publish import seal
@@ -221,7 +221,7 @@ def test_a_source_of_another_size_is_scaled_where_that_is_asked_for(
     assert [
         "the mIoU in the manifest does not apply" in record.getMessage()
         for record in caplog.records
-        if record.name == "edgeseg.stream"
+        if record.name == "edgeseg.sources"
     ] == [True]
 
 

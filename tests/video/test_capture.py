@@ -120,7 +120,7 @@ def test_a_camera_that_does_not_come_back_ends_the_source_after_the_patience() -
 
 
 def test_a_camera_that_cannot_be_opened_at_all_is_an_error_at_once() -> None:
-    def refuse(size: Size | None) -> ToldCamera:
+    def refuse(_size: Size | None) -> ToldCamera:
         raise VideoError("no such camera")
 
     with pytest.raises(VideoError, match="no such camera"):
@@ -197,7 +197,7 @@ def test_closing_wakes_whoever_waits_and_does_not_wait_for_a_driver_that_hangs(
     hangs = threading.Event()
 
     class Hanging(ToldCamera):
-        def grab(self, timeout_s: float) -> None:
+        def grab(self, _timeout_s: float) -> None:
             hangs.wait(20)
 
     source = Capture(lambda size: Hanging(size), SourceOptions())

@@ -152,11 +152,18 @@ def few_blocks() -> Iterator[None]:
 
 
 def rows() -> list[Any]:
-    """(row, whether with all its blocks): few blocks in every run, all of them where slow.
+    """(row, whether with all its blocks): few blocks and one row of each family in every run.
 
-    Rows that differ only in how many blocks they have are the same with few, and stand there once.
+    The other rows, and all blocks, are where tests may be slow. Rows that differ only in how many
+    blocks they have are the same with few, and stand there once.
     """
-    few = [pytest.param((name, False), id=name) for name in _first_of_each("depth")]
+    families: set[str] = set()
+    few = []
+    for name in _first_of_each("depth"):
+        family = MODELS[name].make.partition(":")[0]
+        quick = family not in families
+        families.add(family)
+        few.append(pytest.param((name, False), id=name, marks=[] if quick else SLOW))
     deep = [name for name in MODELS if name.rpartition("-")[2] in DEEP_BACKBONES]
     return few + [pytest.param((name, True), id=f"{name}-whole", marks=SLOW) for name in deep]
 

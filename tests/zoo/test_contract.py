@@ -1,6 +1,7 @@
 """The contract of every row: export, operators, determinism, sizes, INT8 and a stream.
 
-In every run deep backbones have few blocks; with all of them where tests may be slow."""
+In every run there is one row of each family, and deep backbones have few blocks; the other rows,
+and all blocks, where tests may be slow."""
 
 from pathlib import Path
 
