@@ -30,7 +30,7 @@ from edgeseg.yuv import colours_of, rgb_from_yuv
 FRAME = Size(480, 640)
 FORMATS = (PixelFormat.BGR8, PixelFormat.RGB8, PixelFormat.I420, PixelFormat.NV12)
 YUV = usual_yuv(FRAME)
-EXACT = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+ROUNDED = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """What makes swscale round to the nearest level; its default cuts off, by up to three levels."""
 
 
@@ -88,17 +88,13 @@ def speeds(engines: dict[PixelFormat, Engine], clip: Path, *, passes: int) -> di
 
 
 def masks(engines: dict[PixelFormat, Engine], clip: Path) -> dict[str, float]:
-    """Percent of the clip's pixels that are labelled as from BGR; and as from exact BGR."""
-    labels = {kind: _labels(engine, clip) for kind, engine in engines.items()}
+    """Percent of the clip's pixels that are labelled as from BGR; and of the BGR of swscale."""
+    labels = {kind.value: _labels(engine, clip) for kind, engine in engines.items()}
     bgr = engines[PixelFormat.BGR8]
-    exact = np.array([_mask(bgr, picture[..., ::-1]) for picture in _exact(clip)])
-    found = {
-        f"{kind.value} as bgr8": float(100 * np.mean(each == labels[PixelFormat.BGR8]))
-        for kind, each in labels.items()
-    }
-    return found | {
-        f"{kind.value} as exact bgr8": float(100 * np.mean(each == exact))
-        for kind, each in labels.items()
+    labels["bgr8 of swscale"] = np.array([_mask(bgr, each[..., ::-1]) for each in _swscale(clip)])
+    wanted = labels["bgr8"]
+    return {
+        f"{name} as bgr8": float(100 * np.mean(each == wanted)) for name, each in labels.items()
     }
 
 
@@ -115,24 +111,25 @@ def _mask(engine: Engine, pixels: Pixels) -> Pixels:
 
 
 def colours(clip: Path) -> dict[str, float]:
-    """How far the colours that the graph computes of I420 are from those of swscale, in levels."""
+    """How far the levels of RGB frames are, at most, from the formula's and from swscale's."""
     change = rgb_from_yuv(colours_of(YUV))
-    apart: dict[str, list[float]] = {"exact": [], "default": []}
-    for planes, exact, default in zip(
+    apart: dict[str, float] = {}
+    for planes, rgb, rounded, default in zip(
         _frames(clip, PixelFormat.I420),
-        _exact(clip),
         _frames(clip, PixelFormat.RGB8),
+        _swscale(clip, ROUNDED),
+        _swscale(clip),
         strict=True,
     ):
         luma, *chroma = planes_of(planes, PixelFormat.I420)
         whole = [luma, *(plane.repeat(2, 0).repeat(2, 1) for plane in chroma)]
-        rgb = np.clip(np.stack(whole, -1) @ change.matrix.T + change.offset, 0, 255)
-        apart["exact"].append(float(np.abs(rgb - exact).max()))
-        apart["default"].append(float(np.abs(rgb - default).max()))
-    return {
-        "graph from exact swscale, most": max(apart["exact"]),
-        "graph from default swscale, most": max(apart["default"]),
-    }
+        formula = np.clip(np.stack(whole, -1) @ change.matrix.T + change.offset, 0, 255)
+        for name, other in (
+            ("formula", formula), ("swscale rounded", rounded), ("swscale", default)
+        ):  # fmt: skip
+            most = float(np.abs(rgb - other.astype(float)).max())
+            apart[name] = max(most, apart.get(name, 0.0))
+    return apart
 
 
 def _frames(clip: Path, kind: PixelFormat) -> Iterator[Pixels]:
@@ -143,8 +140,8 @@ def _frames(clip: Path, kind: PixelFormat) -> Iterator[Pixels]:
     source.close()
 
 
-def _exact(clip: Path) -> Iterator[Pixels]:
-    """RGB as swscale makes it where it rounds to the nearest level."""
+def _swscale(clip: Path, how: Interpolation = Interpolation.BILINEAR) -> Iterator[Pixels]:
+    """RGB as swscale makes it, which PyAV asks to be bilinear unless told otherwise."""
     reformatter = VideoReformatter()
     for planes in _frames(clip, PixelFormat.I420):
         frame = VideoFrame.from_ndarray(planes, "yuv420p")
@@ -154,7 +151,7 @@ def _exact(clip: Path) -> Iterator[Pixels]:
             src_colorspace="itu601",
             src_color_range=ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
-            interpolation=EXACT,
+            interpolation=how,
             threads=1,
         ).to_ndarray()
 

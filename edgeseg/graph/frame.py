@@ -8,7 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from edgeseg.frames import YuvKind
 from edgeseg.graph.nodes import initializer, tensor_shape
 from edgeseg.types import Array, PixelFormat, Size
-from edgeseg.yuv import colours_of, rgb_from_yuv
+from edgeseg.yuv import Affine, colours_of, rgb_from_yuv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,10 @@ class _Nodes:
             helper.make_node(op, inputs, [output], name=f"{op}_{output}", **attributes)  # type: ignore[arg-type]
         )
         return output
+
+    def reshape(self, source: str, to: tuple[int, ...], output: str) -> str:
+        shape = self.constant(f"{output}_shape", np.array(to, np.int64))
+        return self.add("Reshape", [source, shape], output)
 
     def resize(self, source: str, to: tuple[int, ...], output: str, *, mode: str = "linear") -> str:
         """Half-pixel bilinear, or nearest, to the shape (1, C, H, W)."""
@@ -103,19 +107,10 @@ def _head(spec: FrameSpec, network: Size) -> _Nodes:
     # The only reader of the uint8 input: TensorRT refuses any other.
     image = head.add("Cast", ["frame"], "bytes", to=TensorProto.FLOAT)
     if spec.pixel_format in {PixelFormat.NV12, PixelFormat.I420}:
-        size = _smaller(network, spec.size)
-        image, order = _rgb_from_yuv(head, image, spec, size), "rgb"
+        image = _levels_from_yuv(head, image, spec)
     else:
-        size = spec.size
-        image = head.add("Transpose", [image], "planes", perm=[0, 3, 1, 2])
-        order = spec.pixel_format.value[:3]
-    wanted = [order.index(channel) for channel in spec.order]
-    channels = len(spec.pixel_format.frame_shape(spec.size))
-    has_fourth = channels == 3 and spec.pixel_format in {PixelFormat.RGBA8, PixelFormat.BGRX8}
-    if wanted != [0, 1, 2] or has_fourth:
-        picked = head.constant("channel_order", np.array(wanted, np.int64))
-        image = head.add("Gather", [image, picked], "ordered", axis=1)
-    if size != network:
+        image = _levels_from_packed(head, image, spec)
+    if spec.size != network:
         image = head.resize(image, (1, 3, *network), "resized")
     gain = head.constant("pixel_gain", np.array(spec.gain, np.float32).reshape(1, 3, 1, 1))
     bias = head.constant("pixel_bias", np.array(spec.bias, np.float32).reshape(1, 3, 1, 1))
@@ -124,42 +119,73 @@ def _head(spec: FrameSpec, network: Size) -> _Nodes:
     return head
 
 
-def _rgb_from_yuv(head: _Nodes, flat: str, spec: FrameSpec, to: Size) -> str:
-    """RGB planes (1, 3, *to) in 0..255 from 4:2:0 `flat` (1, 3H/2, W).
+def _levels_from_packed(head: _Nodes, image: str, spec: FrameSpec) -> str:
+    """Planes (1, 3, H, W) in the core's order from pixels side by side (1, H, W, 3 or 4)."""
+    planes = head.add("Transpose", [image], "planes", perm=[0, 3, 1, 2])
+    order = spec.pixel_format.value[:3]
+    wanted = [order.index(channel) for channel in spec.order]
+    if wanted == [0, 1, 2] and spec.pixel_format in {PixelFormat.RGB8, PixelFormat.BGR8}:
+        return planes
+    picked = head.constant("channel_order", np.array(wanted, np.int64))
+    return head.add("Gather", [planes, picked], "ordered", axis=1)
 
-    Each pixel takes the chroma of its four. The planes are resized to the size `to` first, since
-    colours are made faster of few pixels than of many.
+
+def _levels_from_yuv(head: _Nodes, flat: str, spec: FrameSpec) -> str:
+    """Planes (1, 3, H, W) in the core's order from 4:2:0 `flat` (1, 3H/2, W).
+
+    They hold whole levels of 0..255, each pixel with the chroma of its four: as a decoder gives
+    that makes RGB, so that a network computes on the same numbers whoever made them.
     """
     height, width = spec.size
+    colours = rgb_from_yuv(colours_of(spec.yuv))
     at = {name: head.constant(f"yuv_{name}", np.array([value], np.int64)) for name, value in (
         ("zero", 0), ("rows", height), ("end", height * 3 // 2), ("axis", 1))}  # fmt: skip
     luma = head.add("Slice", [flat, at["zero"], at["rows"], at["axis"]], "luma_rows")
     chroma = head.add("Slice", [flat, at["rows"], at["end"], at["axis"]], "chroma_rows")
-    one = head.constant("luma_shape", np.array([1, 1, height, width], np.int64))
-    luma = head.add("Reshape", [luma, one], "luma")
-    half = (height // 2, width // 2)
-    if spec.pixel_format is PixelFormat.NV12:
-        shape = head.constant("chroma_shape", np.array([1, *half, 2], np.int64))
-        pairs = head.add("Reshape", [chroma, shape], "chroma_pairs")
-        chroma = head.add("Transpose", [pairs], "chroma", perm=[0, 3, 1, 2])
-    else:
-        shape = head.constant("chroma_shape", np.array([1, 2, *half], np.int64))
-        chroma = head.add("Reshape", [chroma, shape], "chroma")
-    chroma = head.resize(chroma, (1, 2, *spec.size), "full_chroma", mode="nearest")
-    yuv = head.add("Concat", [luma, chroma], "yuv", axis=1)
-    if to != spec.size:
-        yuv = head.resize(yuv, (1, 3, *to), "resized")
-    colours = rgb_from_yuv(colours_of(spec.yuv))
-    matrix = head.constant("yuv_matrix", colours.matrix.astype(np.float32).reshape(3, 3, 1, 1))
-    offset = head.constant("yuv_offset", colours.offset.astype(np.float32))
-    rgb = head.add("Conv", [yuv, matrix, offset], "rgb_unclipped")
+    # Rows in pairs, since two have one row of chroma.
+    luma = head.reshape(luma, (1, 1, height // 2, 2, width), "luma")
+    gain = head.constant("luma_gain", np.array(colours.matrix[0, 0], np.float32))
+    grey = head.add("Mul", [luma, gain], "grey")
+    tint = _tint(head, _wide_chroma(head, chroma, spec), colours, spec.order)
+    tint = head.reshape(tint, (1, 3, height // 2, 1, width), "tint_rows")
+    levels = head.add("Add", [grey, tint], "levels_unclipped")
     low = head.constant("byte_min", np.zeros((), np.float32))
     high = head.constant("byte_max", np.full((), 255, np.float32))
-    return head.add("Clip", [rgb, low, high], "rgb")
+    levels = head.add("Clip", [levels, low, high], "levels_unrounded")
+    levels = head.add("Round", [levels], "levels_paired")
+    return head.reshape(levels, (1, 3, height, width), "levels")
 
 
-def _smaller(one: Size, other: Size) -> Size:
-    return min(one, other, key=lambda size: size.height * size.width)
+def _wide_chroma(head: _Nodes, rows: str, spec: FrameSpec) -> str:
+    """Blue and red differences (1, 2, H/2, W), each twice in its row."""
+    half = (spec.size.height // 2, spec.size.width // 2)
+    if spec.pixel_format is PixelFormat.NV12:
+        pairs = head.reshape(rows, (1, *half, 2), "chroma_pairs")
+        chroma = head.add("Transpose", [pairs], "chroma", perm=[0, 3, 1, 2])
+    else:
+        chroma = head.reshape(rows, (1, 2, *half), "chroma")
+    return head.resize(chroma, (1, 2, half[0], spec.size.width), "wide_chroma", mode="nearest")
+
+
+def _tint(head: _Nodes, chroma: str, colours: Affine, order: str) -> str:
+    """What `chroma` adds to grey, and the offset, (1, 3, H/2, W) in the `order` of channels.
+
+    Plane by plane: a convolution of so few channels takes a CPU several times as long.
+    """
+    found = {}
+    for index, name in enumerate(("blue", "red")):
+        at = head.constant(f"{name}_index", np.array([index], np.int64))
+        found[name] = head.add("Gather", [chroma, at], f"{name}_chroma", axis=1)
+    tints = {}
+    for channel, weights, offset in zip("rgb", colours.matrix, colours.offset, strict=True):
+        tint = head.constant(f"{channel}_offset", np.array(offset, np.float32))
+        for name, weight in zip(found, weights[1:], strict=True):
+            if weight:
+                factor = head.constant(f"{channel}_of_{name}", np.array(weight, np.float32))
+                part = head.add("Mul", [found[name], factor], f"{channel}_by_{name}")
+                tint = head.add("Add", [part, tint], f"{channel}_with_{name}")
+        tints[channel] = tint
+    return head.add("Concat", [tints[channel] for channel in order], "tint", axis=1)
 
 
 def _classes(core: ModelProto) -> int:

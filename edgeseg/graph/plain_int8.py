@@ -8,7 +8,6 @@ the head follow from bytes being 0 to 255, those of the tail from the logits.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
 from onnx import ModelProto, NodeProto
 
 from edgeseg.errors import BuildError
@@ -89,6 +88,9 @@ def _spans(graph: ModelProto, calibrated: Mapping[str, float]) -> dict[str, Span
             inputs = [spans[name] for name in node.input if name in spans]
             if inputs:
                 spans[output] = Span(min(s.low for s in inputs), max(s.high for s in inputs))
+        elif node.op_type == "Add" and all(name in spans for name in node.input):
+            one, other = (spans[name] for name in node.input)
+            spans[output] = Span(one.low + other.low, one.high + other.high)
         elif node.op_type in COMPUTED and node.input[0] in spans:
             read = [values[name] for name in node.input[1:] if name in values]
             if len(read) == len(node.input) - 1:
@@ -109,12 +111,9 @@ def _clipped(span: Span, read: list[Array]) -> Span:
     return Span(min(max(span.low, low), high), min(max(span.high, low), high))
 
 
-def _convolved(span: Span, read: list[Array]) -> Span:
-    weight, bias = read[0], read[1] if len(read) > 1 else np.zeros(len(read[0]), np.float32)
-    axes = tuple(range(1, weight.ndim))
-    least = np.minimum(weight * span.low, weight * span.high).sum(axes) + bias
-    most = np.maximum(weight * span.low, weight * span.high).sum(axes) + bias
-    return _around(least, most)
+def _rounded(span: Span, read: list[Array]) -> Span:
+    del read  # there is none
+    return Span(round(span.low), round(span.high))  # half to even, as ONNX does
 
 
 def _around(*ends: Array) -> Span:
@@ -126,7 +125,7 @@ COMPUTED: dict[str, Rule] = {
     "Mul": _multiplied,
     "Add": _added,
     "Clip": _clipped,
-    "Conv": _convolved,
+    "Round": _rounded,
 }
 """Of the head: the span of the output from that of the first input and the constants."""
 

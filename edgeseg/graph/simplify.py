@@ -37,10 +37,13 @@ RESERVED = TENSORS | frozenset(
     {"pixels", "logits", "frame", "bytes", "planes", "channel_order", "ordered", "resized",
      "resized_sizes", "pixel_gain", "pixel_bias", "scaled", "yuv_zero", "yuv_rows", "yuv_end",
      "yuv_axis", "luma_rows", "chroma_rows", "luma_shape", "luma", "chroma_shape", "chroma_pairs",
-     "chroma", "full_chroma", "full_chroma_sizes", "yuv", "yuv_matrix", "yuv_offset",
-     "rgb_unclipped", "byte_min", "byte_max", "rgb", "full_logits", "full_logits_sizes", "ids",
-     "float_ids", "labels", "pixels_nhwc", "scores_nchw", "sigmoid_one", "background",
-     "two_classes"}
+     "chroma_pairs_shape", "chroma", "wide_chroma", "wide_chroma_sizes", "luma_gain", "grey",
+     "blue_index", "red_index", "blue_chroma", "red_chroma", "r_offset", "r_of_red", "r_by_red",
+     "r_with_red", "g_offset", "g_of_blue", "g_by_blue", "g_with_blue", "g_of_red", "g_by_red",
+     "g_with_red", "b_offset", "b_of_blue", "b_by_blue", "b_with_blue", "tint", "tint_rows",
+     "tint_rows_shape", "levels_unclipped", "levels_unrounded", "levels_paired", "levels_shape",
+     "levels", "byte_min", "byte_max", "full_logits", "full_logits_sizes", "ids", "float_ids",
+     "labels", "pixels_nhwc", "scores_nchw", "sigmoid_one", "background", "two_classes"}
 )  # fmt: skip
 """What the frame graph and this file call their own tensors: a stranger's are renamed."""
 

@@ -3,6 +3,7 @@
 At the resolution of the logits, with p = softmax(logits) of this frame and s = the state
 (N, C, h, w) that the frame before left (zeros where there was none):
 
+    p = s where it is no number                     or one such pixel would spoil all others
     d = min(1, sum over the classes of |p - s|)     how much a pixel disagrees with its past
     w = 1 - strength * (1 - d * d)                  the weight of this frame, 1 where all is new
     w = max(w, cut)                                 cut: 0 .. 1 as the mean of d passes CUT
@@ -11,9 +12,12 @@ At the resolution of the logits, with p = softmax(logits) of this frame and s = 
 
 So a border that moves is drawn at once, and what trembles about a tie is held. With zeros as the
 state w is 1, state_out is p, and the logarithm 0: the tail gets the very logits of the network.
+
+A network that ends with a softmax or sigmoid calls shares its logits. There p is what they are of
+their sum, and they are multiplied by the quotient instead.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -33,12 +37,36 @@ STEADY = "steady_logits"
 """What the tail reads in the place of the logits."""
 WHY_FLOAT = "blends with the frame before, whose state is float32"
 
+SHARES = frozenset({"Softmax", "Sigmoid", "HardSigmoid"})
+"""Operators whose results are scores between 0 and 1, where the network ends with one."""
+MOVES = frozenset(
+    {"Cast", "Clip", "Concat", "DequantizeLinear", "Identity", "QuantizeLinear", "Reshape",
+     "Resize", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
+)  # fmt: skip
+"""Operators behind which such scores are still that; Sub, since one class has a background."""
+
+Row: TypeAlias = tuple[str, list[str], str]
+"""Operator, inputs, output."""
+
+_FROM_LOGITS: tuple[Row, ...] = (("Softmax", ["logits"], "smooth_given"),)
+_INTO_LOGITS: tuple[Row, ...] = (
+    ("Log", ["smooth_ratio"], "smooth_gain"),
+    ("Add", ["logits", "smooth_gain"], STEADY),
+)
+_FROM_SHARES: tuple[Row, ...] = (
+    ("ReduceSum", ["logits", "smooth_axis"], "smooth_mass"),
+    ("Max", ["smooth_mass", "smooth_floor"], "smooth_most"),
+    ("Div", ["logits", "smooth_most"], "smooth_given"),
+)
+_INTO_SHARES: tuple[Row, ...] = (("Mul", ["logits", "smooth_ratio"], STEADY),)
+
 _INNER = frozenset(
-    {"smooth_p", "smooth_change", "smooth_sizes", "smooth_axis", "smooth_total", "smooth_zero",
-     "smooth_one", "smooth_d", "smooth_square", "smooth_likeness", "smooth_strength", "smooth_held",
-     "smooth_own", "smooth_mean", "smooth_slope", "smooth_steep", "smooth_start", "smooth_ramp",
-     "smooth_cut", "smooth_weight", "smooth_step", "smooth_next", "smooth_sound", "smooth_floor",
-     "smooth_above", "smooth_below", "smooth_ratio", "smooth_gain"}
+    {"smooth_mass", "smooth_most", "smooth_given", "smooth_sound", "smooth_p", "smooth_change",
+     "smooth_sizes", "smooth_axis", "smooth_total", "smooth_zero", "smooth_one", "smooth_d",
+     "smooth_square", "smooth_likeness", "smooth_strength", "smooth_held", "smooth_own",
+     "smooth_mean", "smooth_slope", "smooth_steep", "smooth_start", "smooth_ramp", "smooth_cut",
+     "smooth_weight", "smooth_step", "smooth_floor", "smooth_above", "smooth_below",
+     "smooth_ratio", "smooth_gain"}
 )  # fmt: skip
 TENSORS = _INNER | {STATE, STATE_OUT, STEADY}
 """All that this file calls its own tensors."""
@@ -63,7 +91,7 @@ def smoothed(model: ModelProto, strength: float) -> ModelProto:
         node.input[:] = [STEADY if name == "logits" else name for name in node.input]
         nodes.append(node)
         if node is last:
-            nodes.extend(_blend())
+            nodes.extend(_blend(shares=gives_shares(model)))
     replace_nodes(result, nodes)
     result.graph.initializer.extend(
         initializer(name, value) for name, value in _constants(strength).items()
@@ -90,6 +118,22 @@ def alone(model: ModelProto) -> ModelProto:
     return result
 
 
+def gives_shares(model: ModelProto) -> bool:
+    """Whether the `logits` of `model` are the result of a softmax or sigmoid."""
+    made_by, waiting = producers(model), ["logits"]
+    seen: set[str] = set()
+    while waiting:
+        node = made_by.get(waiting.pop())
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        if node.op_type in SHARES:
+            return True
+        if node.op_type in MOVES:
+            waiting.extend(node.input)
+    return False
+
+
 def float_nodes(model: ModelProto) -> dict[str, str]:
     """The nodes of a smoothed graph that stay FP32 in the typed dialect, each with its reason.
 
@@ -114,10 +158,12 @@ def _constants(strength: float) -> dict[str, Array]:
     return {**found, "smooth_axis": np.array([1], np.int64)}
 
 
-def _blend() -> list[NodeProto]:
+def _blend(*, shares: bool) -> list[NodeProto]:
     """The nodes of the formula above, in its order."""
-    rows: tuple[tuple[str, list[str], str], ...] = (
-        ("Softmax", ["logits"], "smooth_p"),
+    rows: tuple[Row, ...] = (
+        *(_FROM_SHARES if shares else _FROM_LOGITS),
+        ("GreaterOrEqual", ["smooth_given", "smooth_zero"], "smooth_sound"),
+        ("Where", ["smooth_sound", "smooth_given", STATE], "smooth_p"),
         ("Sub", ["smooth_p", STATE], "smooth_change"),
         ("Abs", ["smooth_change"], "smooth_sizes"),
         ("ReduceSum", ["smooth_sizes", "smooth_axis"], "smooth_total"),
@@ -133,16 +179,12 @@ def _blend() -> list[NodeProto]:
         ("Clip", ["smooth_ramp", "smooth_zero", "smooth_one"], "smooth_cut"),
         ("Max", ["smooth_own", "smooth_cut"], "smooth_weight"),
         ("Mul", ["smooth_weight", "smooth_change"], "smooth_step"),
-        ("Add", [STATE, "smooth_step"], "smooth_next"),
-        # Scores that are NaN once would stay so for ever: such a pixel is forgotten.
-        ("GreaterOrEqual", ["smooth_next", "smooth_zero"], "smooth_sound"),
-        ("Where", ["smooth_sound", "smooth_next", "smooth_zero"], STATE_OUT),
+        ("Add", [STATE, "smooth_step"], STATE_OUT),
         ("Add", [STATE_OUT, "smooth_floor"], "smooth_above"),
         ("Add", ["smooth_p", "smooth_floor"], "smooth_below"),
         ("Div", ["smooth_above", "smooth_below"], "smooth_ratio"),
-        ("Log", ["smooth_ratio"], "smooth_gain"),
-        ("Add", ["logits", "smooth_gain"], STEADY),
-    )  # fmt: skip
+        *(_INTO_SHARES if shares else _INTO_LOGITS),
+    )
     more: dict[str, dict[str, Any]] = {"Softmax": {"axis": 1}, "ReduceSum": {"keepdims": 1}}
     return [
         helper.make_node(op, inputs, [output], name=f"{op}_{output}", **more.get(op, {}))

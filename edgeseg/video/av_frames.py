@@ -14,7 +14,7 @@ from edgeseg.errors import VideoError
 from edgeseg.frames import SourceCounts, YuvKind, usual_yuv
 from edgeseg.types import Buffer, PixelFormat, Pixels, Size
 from edgeseg.video.pixels import checked
-from edgeseg.video.planes import PlaneWriter
+from edgeseg.video.planes import PackedWriter, PlaneWriter
 from edgeseg.yuv import Colours, colours_of
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,9 @@ _PACKED = {
     PixelFormat.BGRX8: "bgr0",
 }
 
-# Whose memory is 4:2:0 planes of bytes already.
-_PLANAR = frozenset({"yuv420p", "yuvj420p", "nv12"})
+# Whose memory is planes of bytes already; of 4:2:2, as most MJPEG is, two rows of chroma make one.
+_TALL = frozenset({"yuv422p", "yuvj422p"})
+_PLANAR = _TALL | {"yuv420p", "yuvj420p", "nv12"}
 
 # AVColorSpace; what is not here (YCgCo, ICtCp, or nothing said) is taken for the usual matrix.
 _MATRICES = {
@@ -66,9 +67,10 @@ class _SourceColours(TypedDict, total=False):
 class FrameWriter:
     """Writes frames of one source; belongs to the thread that calls `write`.
 
-    RGB is made with the frame's own matrix and range. I420 and NV12 are the decoded planes as they
-    are, where these have the wanted size; where matrix or range are others than `yuv` they are
-    converted and counted.
+    I420 and NV12 are the decoded planes as they are, where these have the wanted size; where matrix
+    or range are others than `yuv` they are converted and counted. RGB is made of the same planes
+    with the frame's own matrix and range, to the nearest level: the very levels that a network
+    built for I420 or NV12 computes.
     """
 
     def __init__(
@@ -76,11 +78,15 @@ class FrameWriter:
     ) -> None:
         self._format, self._size, self._counts = pixel_format, size, counts
         self._wanted = colours_of(yuv)
+        self._packed: PackedWriter | None = None
         self._planes: PlaneWriter | None = None
-        if pixel_format not in _PACKED:
+        if pixel_format in _PACKED:
+            self._packed = PackedWriter(pixel_format, size)
+        else:
             self._planes = PlaneWriter(pixel_format, size, into=self._wanted)
         self._reformatter = VideoReformatter()
         self._turned: list[Pixels] = []
+        self._halved: list[Pixels] = []
         self._told: Colours | None = None
 
     def write(self, frame: VideoFrame, pixels: Buffer) -> None:
@@ -90,12 +96,14 @@ class FrameWriter:
             VideoError: FFmpeg cannot convert frames of this kind.
         """
         checked(pixels, self._format, self._size)
-        turn = _turn_of(frame)
         try:
-            if self._planes is None:
-                self._write_packed(frame, pixels, turn)
+            source = colours_in(frame)
+            if self._planes is not None:
+                self._write_planes(self._planes, frame, source, pixels)
+            elif self._packed is not None and source is not None and not _is_grey(frame):
+                self._packed.write(self._yuv(frame, source, source), source, pixels)
             else:
-                self._write_planes(self._planes, frame, pixels, turn)
+                self._write_packed(frame, source, pixels)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{frame.format.name} frames of {frame.width}x{frame.height} cannot be converted: "
@@ -103,8 +111,10 @@ class FrameWriter:
                 fix="convert the video, for example with: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4",
             ) from error
 
-    def _write_packed(self, frame: VideoFrame, pixels: Buffer, turn: int | None) -> None:
-        made = self._reformatted(frame, _PACKED[self._format], turn, source=colours_in(frame))
+    def _write_packed(self, frame: VideoFrame, source: Colours | None, pixels: Buffer) -> None:
+        """Let swscale make the pixels of what has them, or grey ones, already."""
+        turn = _turn_of(frame)
+        made = self._reformatted(frame, _PACKED[self._format], turn, source=source)
         view = _view(made.planes[0], pixels.shape[2])
         if turn is None:
             np.copyto(pixels, view)
@@ -112,19 +122,25 @@ class FrameWriter:
             cv2.rotate(view, turn, dst=pixels)
 
     def _write_planes(
-        self, writer: PlaneWriter, frame: VideoFrame, pixels: Buffer, turn: int | None
+        self, writer: PlaneWriter, frame: VideoFrame, source: Colours | None, pixels: Buffer
     ) -> None:
-        source = colours_in(frame)
-        if source is not None and len(frame.format.components) == 1:
+        if source is not None and _is_grey(frame):
             source = source._replace(matrix=self._wanted.matrix)  # there is none in grey
         if source is not None and source != self._wanted:
             self._count_conversion(source)
         colours = source or self._wanted  # swscale makes them of RGB
+        writer.write(self._yuv(frame, source, colours), colours, pixels)
+
+    def _yuv(self, frame: VideoFrame, source: Colours | None, target: Colours) -> list[Pixels]:
+        """The 4:2:0 planes of `frame`, upright and in the wanted size, of the colours `target`."""
+        turn = _turn_of(frame)
         if not self._is_as_wanted(frame, turn):
-            frame = self._reformatted(frame, "yuv420p", turn, source=source, target=colours)
+            frame = self._reformatted(frame, "yuv420p", turn, source=source, target=target)
         luma, *chroma = frame.planes
         planes = [_view(luma, 1), *(_view(plane, 3 - len(chroma)) for plane in chroma)]
-        writer.write(planes if turn is None else self._upright(planes, turn), colours, pixels)
+        if frame.format.name in _TALL:
+            planes[1:] = self._lower(planes[1:])
+        return planes if turn is None else self._upright(planes, turn)
 
     def _is_as_wanted(self, frame: VideoFrame, turn: int | None) -> bool:
         """Whether the planes of `frame` can be taken as they are."""
@@ -132,8 +148,17 @@ class FrameWriter:
             frame.format.name in _PLANAR
             and (frame.height, frame.width) == _turned_size(self._size, turn)
             and frame.planes[0].line_size > 0
+            and (frame.height % 2 == 0 or frame.format.name not in _TALL)
             and (turn is None or len(frame.planes) == 3)
         )
+
+    def _lower(self, chroma: list[Pixels]) -> list[Pixels]:
+        """The mean of every two rows; swscale takes ten times as long for it."""
+        if not self._halved:
+            self._halved = [np.empty((len(p) // 2, p.shape[1]), np.uint8) for p in chroma]
+        for plane, target in zip(chroma, self._halved, strict=True):
+            cv2.addWeighted(plane[0::2], 0.5, plane[1::2], 0.5, 0, dst=target)
+        return self._halved
 
     def _upright(self, planes: list[Pixels], turn: int) -> list[Pixels]:
         if not self._turned:
@@ -190,11 +215,15 @@ def colours_in(frame: VideoFrame) -> Colours | None:
         return None
     usual = colours_of(usual_yuv(Size(frame.height, frame.width)))
     # Single luma is full range for swscale, whatever the frame says.
-    full = kind.name.startswith("yuvj") or len(kind.components) == 1
+    full = kind.name.startswith("yuvj") or _is_grey(frame)
     return Colours(
         _MATRICES.get(int(frame.colorspace), usual.matrix),
         full or int(frame.color_range) == ColorRange.JPEG,
     )
+
+
+def _is_grey(frame: VideoFrame) -> bool:
+    return len(frame.format.components) == 1
 
 
 def _turn_of(frame: VideoFrame) -> int | None:

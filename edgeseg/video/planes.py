@@ -1,4 +1,4 @@
-"""4:2:0 frames plane by plane: interleaved, taken apart, turned into another matrix or range."""
+"""4:2:0 frames plane by plane: interleaved, taken apart, in another matrix or range, as RGB."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from edgeseg.types import Buffer, Floats, PixelFormat, Pixels, Size
-from edgeseg.yuv import Colours, yuv_from_yuv
+from edgeseg.yuv import Colours, rgb_from_yuv, yuv_from_yuv
 
 
 def planes_of(pixels: Buffer, pixel_format: PixelFormat) -> list[Pixels]:
@@ -66,6 +66,46 @@ class PlaneWriter:
         cv2.resize(half, self._size[::-1], dst=whole, interpolation=cv2.INTER_NEAREST)
         offset = change.offset[0] + 128 * (by_u + by_v) - 128
         cv2.addWeighted(luma, gain, whole, 1.0, offset, dst=target)
+
+
+class PackedWriter:
+    """Writes 4:2:0 planes as RGB, BGR, RGBA or BGRX; each pixel takes the chroma of its four.
+
+    Every level is the nearest one, half to even. Swscale cuts off, by up to three levels; told to
+    round it takes five times as long as this, and colours far beyond the gamut overflow. OpenCV's
+    own conversion is BT.601 to three digits, and takes luma below black for black.
+    """
+
+    def __init__(self, pixel_format: PixelFormat, size: Size) -> None:
+        self._order = pixel_format.value[:3]
+        half = (-(-size.height // 2), -(-size.width // 2))
+        self._chroma = [np.empty(half, np.uint8) for _ in range(2)]
+        self._tint = np.empty(half, np.float32)
+        self._wide = np.empty((*half, 2), np.float32)
+        self._levels = {name: np.empty(size, np.uint8) for name in self._order}
+        has_fourth = pixel_format.frame_shape(size)[-1] == 4
+        self._fourth = [np.full(size, 255, np.uint8)] if has_fourth else []
+
+    def write(self, planes: Sequence[Pixels], colours: Colours, pixels: Buffer) -> None:
+        """Fill `pixels`; three `planes`, or two where chroma is in pairs; rows may be apart."""
+        luma, *chroma = planes
+        if len(chroma) == 1:
+            _copy_chroma(chroma, self._chroma)
+            chroma = self._chroma
+        change = rgb_from_yuv(colours)
+        for name, (gain, by_u, by_v), offset in zip(
+            "rgb", change.matrix, change.offset, strict=True
+        ):
+            cv2.addWeighted(
+                chroma[0], by_u, chroma[1], by_v, offset, dst=self._tint, dtype=cv2.CV_32F
+            )
+            cv2.merge([self._tint, self._tint], dst=self._wide)
+            wide = self._wide.reshape(len(self._wide), -1)
+            for row in range(min(2, len(luma))):
+                levels = self._levels[name][row::2]
+                tint = wide[: levels.shape[0], : levels.shape[1]]
+                cv2.addWeighted(luma[row::2], gain, tint, 1, 0, dst=levels, dtype=cv2.CV_8U)
+        cv2.merge([*(self._levels[name] for name in self._order), *self._fourth], dst=pixels)
 
 
 def _copy_chroma(chroma: Sequence[Pixels], target: Sequence[Pixels]) -> None:

@@ -134,12 +134,30 @@ def test_yuv_frames_become_the_colours_that_the_recommendations_give(
     rng = np.random.default_rng(5)  # most of these colours leave the gamut and are clipped
     frame = rng.integers(0, 256, (size[0] * 3 // 2, size[1])).astype(np.uint8)
     graph = frame_graph(core, spec(size, pixel_format, yuv=kind))
-    rgb = run(tapped(graph, ["rgb"]), {"frame": frame[None]})[0]
-    planes = planes_of(frame, pixel_format)
-    # Colours are made where there are fewer pixels.
-    planes = bilinear(planes, SIZE) if size[0] > SIZE[0] else planes
-    np.testing.assert_allclose(rgb, np.clip(rgb_of(planes, kind), 0, 255), atol=1e-2)
-    assert (rgb.min(), rgb.max()) == (0, 255)
+    levels = run(tapped(graph, ["levels"]), {"frame": frame[None]})[0]
+    wanted = np.clip(rgb_of(planes_of(frame, pixel_format), kind), 0, 255)
+    assert np.abs(levels - wanted).max() <= 0.501  # one half, and what float32 loses
+    np.testing.assert_array_equal(levels, levels.round())
+    assert (levels.min(), levels.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.NV12, PixelFormat.I420])
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_yuv_frames_give_the_very_pixels_of_their_nearest_rgb(
+    core: ModelProto, order: str, pixel_format: PixelFormat
+) -> None:
+    size = (60, 80)
+    frame = np.random.default_rng(6).integers(0, 256, (90, 80)).astype(np.uint8)
+    levels = np.clip(rgb_of(planes_of(frame, pixel_format), "bt601-limited"), 0, 255)
+    rgb = levels.round().astype(np.uint8).transpose(1, 2, 0)
+    forms = ((pixel_format, frame), (PixelFormat.RGB8, rgb))
+    of_yuv, of_rgb = (
+        run(
+            tapped(frame_graph(core, spec(size, kind, order=order)), ["pixels"]), {"frame": p[None]}
+        )
+        for kind, p in forms
+    )
+    np.testing.assert_array_equal(of_yuv, of_rgb)
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])

@@ -10,7 +10,7 @@ from edgeseg.graph.cut import core_of
 from edgeseg.graph.frame import FrameSpec, frame_graph
 from edgeseg.graph.lint import examined
 from edgeseg.graph.simplify import fixed_core
-from edgeseg.graph.smooth import alone, float_nodes, smoothed
+from edgeseg.graph.smooth import alone, float_nodes, gives_shares, smoothed
 from edgeseg.graph.typed import fp32_nodes_of, typed
 from edgeseg.types import PixelFormat, Size
 from tests.networks import SIZE, picture, tiny_core
@@ -46,11 +46,10 @@ def blended(logits: Array, state: Array) -> tuple[Array, Array]:
     return logits + np.log((left + 1e-4) / (new + 1e-4)), left
 
 
-@pytest.fixture(scope="module")
-def blend() -> ModelProto:
-    """Logits in, steady logits out."""
+def blend_behind(last: str, **options: int) -> ModelProto:
+    """Logits in, steady scores out of a network that ends with the operator `last`."""
     nodes = [
-        helper.make_node("Identity", ["pixels"], ["logits"], name="core"),
+        helper.make_node(last, ["pixels"], ["logits"], name="core", **options),
         helper.make_node("Identity", ["logits"], ["scores"], name="tail"),
     ]
     values = [helper.make_tensor_value_info(name, 1, SHAPE) for name in ("pixels", "scores")]
@@ -59,6 +58,11 @@ def blend() -> ModelProto:
     model = smoothed(helper.make_model(graph, opset_imports=opset, ir_version=8), STRENGTH)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+@pytest.fixture(scope="module")
+def blend() -> ModelProto:
+    return blend_behind("Identity")
 
 
 def steady(blend: ModelProto, frames: list[Array]) -> list[Array]:
@@ -126,6 +130,48 @@ def test_scores_that_are_no_numbers_are_forgotten_with_their_frame(blend: ModelP
     scene = np.random.default_rng(5).normal(0, 1, SHAPE[1:])
     found = steady(blend, [scene, np.full_like(scene, np.nan), scene])
     np.testing.assert_allclose(found[-1], scene, atol=1e-5)
+
+
+def test_one_pixel_that_is_no_number_spoils_no_other(blend: ModelProto) -> None:
+    scene = np.random.default_rng(5).normal(0, 1, SHAPE[1:])
+    spoilt = scene.copy()
+    spoilt[:, 2, 3] = np.nan
+    found = steady(blend, [scene, spoilt, scene])[1]
+    elsewhere = np.isfinite(spoilt)
+    np.testing.assert_allclose(found[elsewhere], scene[elsewhere], atol=1e-5)
+
+
+def test_a_network_that_ends_with_a_softmax_is_blended_as_its_logits_are(
+    blend: ModelProto,
+) -> None:
+    rng = np.random.default_rng(6)
+    scene = rng.normal(0, 2, SHAPE[1:])
+    frames = [scene + rng.normal(0, 0.4, SHAPE[1:]) for _ in range(6)]
+    shares = np.stack(steady(blend_behind("Softmax", axis=1), frames))
+    wanted = probabilities(np.stack(steady(blend, frames)))
+    np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), wanted, atol=1e-5)
+
+
+def test_shares_that_do_not_add_up_to_one_come_through_a_first_frame_as_they_are() -> None:
+    logits = np.random.default_rng(7).normal(-1, 2, SHAPE[1:])
+    (found,) = steady(blend_behind("Sigmoid"), [logits])
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
+
+
+def test_an_edge_of_shares_that_moves_is_where_the_frame_has_it() -> None:
+    columns = np.broadcast_to(np.arange(SHAPE[3]), SHAPE[2:])
+    frames = [confident(np.where(columns < edge, 1, 2)) for edge in range(3, 13)]
+    for logits, found in zip(frames, steady(blend_behind("Sigmoid"), frames), strict=True):
+        np.testing.assert_array_equal(found.argmax(0), logits.argmax(0))
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(("head", "classes"), [("softmax", 5), ("sigmoid", 5), ("sigmoid", 1)])
+def test_a_strangers_shares_are_known_as_such(head: str, classes: int, layout: str) -> None:
+    names = ("image", "scores")
+    stranger = tiny_core(classes=classes, head=head, layout=layout, names=names)
+    assert gives_shares(fixed_core(stranger, Size(*SIZE), output=head))
+    assert not gives_shares(fixed_core(tiny_core(layout=layout, names=names), Size(*SIZE)))
 
 
 @pytest.fixture(scope="module")

@@ -148,13 +148,21 @@ def test_eight_bits_survive_fp16_where_tensorrt_8_chooses_it(
     core: ModelProto, pixel_format: PixelFormat
 ) -> None:
     """The wide dialect leaves the precision of the head to its FP16 flag."""
-    model = tapped(framed(core, pixel_format), ["rgb", "resized"])
-    rgb, yuv = run_all(model, {"frame": frame(pixel_format, 0)})
-    matrix, offset = (constants(model)[name] for name in ("yuv_matrix", "yuv_offset"))
-    halved = matrix.reshape(3, 3).astype(np.float16).astype(np.float64)
-    added = offset.astype(np.float16).astype(np.float64).reshape(3, 1, 1)
-    inexact = np.clip(np.einsum("oc,chw->ohw", halved, yuv[0]) + added, 0, 255)
-    assert np.abs(inexact.astype(np.float16) - rgb[0]).max() < 0.5
+    names = ["wide_chroma", "luma", "levels"]
+    model = tapped(framed(core, pixel_format), names)
+    values = constants(model)
+
+    def constant(name: str) -> Array:
+        return values[name].astype(np.float16)
+
+    chroma, luma, levels = (
+        x[0].astype(np.float16) for x in run_all(model, {"frame": frame(pixel_format, 0)})
+    )
+    red = chroma[1] * constant("r_of_red") + constant("r_offset")
+    wanted = luma[0] * constant("luma_gain") + red[:, None]  # rows in pairs
+    inexact = np.clip(wanted, 0, 255).round().reshape(SIZE)
+    assert inexact.dtype == np.float16
+    assert np.abs(inexact - levels[0]).max() <= 1
 
 
 def _conversions_of_bytes(model: ModelProto) -> set[tuple[str, str]]:

