@@ -4,6 +4,7 @@ No kernel loopback device was available, so no real camera was opened.
 """
 
 import errno
+import itertools
 import json
 import os
 import threading
@@ -197,12 +198,12 @@ def test_the_daemon_of_csi_cameras_has_to_run(tmp_path: Path) -> None:
     assert "nvargus-daemon" in way.detail
 
 
-def _photographed(node: FakeNode, folder: Path, frame: bytes) -> Portrait:
+def _photographed(node: FakeNode, folder: Path, frame: Callable[[], bytes]) -> Portrait:
     stop = threading.Event()
 
     def feed() -> None:
         while not stop.wait(0.01):
-            node.fill(frame)
+            node.fill(frame())
 
     feeder = threading.Thread(target=feed, daemon=True)
     feeder.start()
@@ -230,7 +231,7 @@ def test_a_portrait_is_a_whole_file_and_says_what_is_in_it(
     tmp_path: Path, plug: Plug, frame: bytes, hint: str
 ) -> None:
     node = plug(video0=FakeNode(SMALL))["video0"]
-    taken = _photographed(node, tmp_path / "pictures", frame)
+    taken = _photographed(node, tmp_path / "pictures", lambda: frame)
 
     picture = cv2.imread(str(taken.file))
     luma = (np.frombuffer(frame, np.uint8)[::2].astype(float) - 16) * 255 / 219
@@ -244,6 +245,17 @@ def test_a_portrait_is_a_whole_file_and_says_what_is_in_it(
     assert 1 < taken.measured_fps < 200
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["video0.png"]
     assert node.opened == 0
+
+
+def test_a_portrait_says_how_many_pictures_were_damaged(tmp_path: Path, plug: Plug) -> None:
+    node = plug(video0=FakeNode({"MJPG": {(64, 48): (30.0,)}}))["video0"]
+    picture = np.full((48, 64, 3), (10, 90, 200), np.uint8)
+    good = cv2.imencode(".jpg", picture)[1].tobytes()
+    frames = itertools.cycle([good, bytes(100)])
+    taken = _photographed(node, tmp_path / "pictures", lambda: next(frames))
+
+    assert taken.damaged >= 1
+    assert cv2.imread(str(taken.file)).mean(axis=(0, 1)) == pytest.approx((10, 90, 200), abs=3)
 
 
 def test_no_picture_comes(tmp_path: Path, plug: Plug) -> None:

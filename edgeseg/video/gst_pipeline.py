@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 from edgeseg.errors import EdgesegError, MissingPackage, UsageError, VideoError
 from edgeseg.video.gst_memory import Sample, is_over, pointer_of, pulled
-from edgeseg.video.gstreamer import apt_line_of, glib, gst
+from edgeseg.video.gstreamer import apt_line_of, glib, gst, shown_pipeline
 
 START_S = 5.0
-"""The longest that a pipeline may take to start, and then to its first frame."""
+"""The longest that a pipeline may take to start."""
+FIRST_FRAME_S = 12.0
+"""And then to its first frame: rtspsrc waits for five seconds before it tries TCP."""
 _END_S = 0.8
 _POLL_S = 0.05
 _OLDEST_S = 10.0
@@ -24,9 +26,11 @@ _FIXES = {
     ("gst-resource-error-quark", 4): "end the program that holds it: fuser -v shows which",
     ("gst-resource-error-quark", 5): "check that it is there, and that you may read it",
     ("gst-stream-error-quark", 6): "install the decoder: sudo apt install gstreamer1.0-libav",
-    ("gst-core-error-quark", 12): "install the plugin that the message names",
+    ("gst-core-error-quark", 12): "install it: sudo apt install gstreamer1.0-plugins-good "
+    "gstreamer1.0-plugins-bad gstreamer1.0-libav",
 }
 _ANY_FIX = "try it by itself: gst-launch-1.0 -v PIPELINE ! fakesink"
+_RAW_FIX = "let it end in raw video: ... ! decodebin; on a Jetson: ... ! nvvidconv"
 
 _PARSE_NO_ELEMENT, _PARSE_LINK = 1, 3
 
@@ -42,13 +46,17 @@ class Pipeline:
     """The frames of a pipeline; `close` ends it, and frames that are held stay valid."""
 
     def __init__(self, text: str, caps: str) -> None:
-        self.text = text
+        self.text = shown_pipeline(text)
+        """Without passwords."""
+        self.bounded = re.search(r"\bnum-buffers\s*=", text) is not None
+        """Whether it was told how many frames there are."""
         self._gst = gst()
         self._pipeline: Any = _parsed(self._gst, with_appsink(text))
         self._bus = self._pipeline.get_bus()
         self._sink = _appsink_of(self._gst, self._pipeline, text)
         self._pointer = pointer_of(self._sink)
         self._over = False
+        self._missing = ""
         self.live = False
         """Whether frames come at their own time; else the pipeline waits for the clock."""
         self._set_up(caps)
@@ -67,7 +75,7 @@ class Pipeline:
             self._sink.set_property("sync", False)
         if reached != play.FAILURE:
             reached = self._set_state(states.PLAYING)
-        end_s = time.monotonic() + START_S
+        end_s = time.monotonic() + FIRST_FRAME_S
         while reached != play.FAILURE and time.monotonic() < end_s:
             sample = self.pull(_POLL_S)
             if sample is not None:
@@ -94,15 +102,21 @@ class Pipeline:
         sample = pulled(self._pointer, int(timeout_s * 1e9)) if self._pipeline else None
         if sample is None:
             self.check()
+        else:
+            self._drop_messages()
         return sample
 
     def check(self) -> None:
         """Nothing, unless an element has reported an error: that is raised."""
         if self._pipeline is None:
             return
-        message = self._bus.pop_filtered(self._gst.MessageType.ERROR)
-        if message is not None:
-            raise _error_of(message, self.text)
+        kinds = self._gst.MessageType
+        while (message := self._bus.pop_filtered(kinds.ERROR | kinds.ELEMENT)) is not None:
+            if message.type == kinds.ERROR:
+                raise _error_of(message, self.text, self._missing)
+            told = message.get_structure()
+            if told is not None and told.get_name() == "missing-plugin":
+                self._missing = told.get_string("name") or ""
 
     def captured_s(self, sample: Sample) -> float:
         """When `sample` was captured, on the clock of time.monotonic()."""
@@ -123,13 +137,34 @@ class Pipeline:
         except VideoError:
             log.warning("the pipeline %s does not end", self.text)
 
+    def _drop_messages(self) -> None:
+        """Let go of what nobody reads; an error waits for the frames before it."""
+        while (message := self._bus.peek()) is not None:
+            if message.type == self._gst.MessageType.ERROR:
+                return
+            self._bus.pop()
+
     def _set_up(self, caps: str) -> None:
         sink = self._sink
         if sink.get_property("caps") is None:
-            sink.set_property("caps", self._gst.Caps.from_string(caps))
+            wanted = self._gst.Caps.from_string(caps)
+            self._refuse_unless_possible(wanted)
+            sink.set_property("caps", wanted)
         # Who reads decides what is dropped, and counts it.
         for name, value in (("drop", False), ("max-buffers", 2), ("enable-last-sample", False)):
             sink.set_property(name, value)
+
+    def _refuse_unless_possible(self, wanted: Any) -> None:
+        """Find out without starting a camera, which takes seconds and may fail soon after."""
+        possible = self._sink.get_static_pad("sink").peer_query_caps(None)
+        if possible is None or possible.can_intersect(wanted):
+            return
+        kinds = {possible.get_structure(i).get_name() for i in range(possible.get_size())}
+        raise NotNegotiated(
+            f"the pipeline {self.text} ends in {', '.join(sorted(kinds)) or 'nothing'}, not in "
+            f"{wanted.to_string()}",
+            fix=_RAW_FIX,
+        )
 
     def _set_state(self, state: Any) -> Any:
         try:
@@ -167,14 +202,16 @@ def _parsed(gst_module: Any, text: str) -> Any:
         raise _parse_error(text, error.message, error.code) from error
     if not isinstance(pipeline, gst_module.Pipeline):
         raise UsageError(
-            f"{text!r} is not a whole pipeline",
+            f"{shown_pipeline(text)!r} is not a whole pipeline",
             fix="write elements from a source on, joined by !",
         )
     return pipeline
 
 
 def _parse_error(text: str, message: str, code: int) -> EdgesegError:
-    problem = f"GStreamer does not take the pipeline {text!r}: {message}"
+    problem = shown_pipeline(f"GStreamer does not take the pipeline {text!r}: {message}")
+    if text.lstrip().startswith("gst-launch-1.0"):
+        return UsageError(problem, fix="leave gst-launch-1.0 and its options away")
     if code == _PARSE_NO_ELEMENT:
         names = re.findall(r'"([^"]+)"', message)
         return MissingPackage(problem, fix=apt_line_of(names))
@@ -196,20 +233,24 @@ def _appsink_of(gst_module: Any, pipeline: Any, text: str) -> Any:
         found.append(element)
     if len(found) != 1:
         raise UsageError(
-            f"{text!r} has {len(found)} appsinks", fix="write one, or none at all: it is added"
+            f"{shown_pipeline(text)!r} has {len(found)} appsinks",
+            fix="write one, or none at all: it is added",
         )
     return found[0]
 
 
-def _error_of(message: Any, text: str) -> VideoError:
+def _error_of(message: Any, text: str, missing: str) -> VideoError:
     error, debug = message.parse_error()
     where = message.src.get_name() if message.src is not None else "GStreamer"
     detail = ""
     with contextlib.suppress(IndexError):
         detail = (debug or "").strip().splitlines()[-1].strip()
     problem = f"the pipeline {text}: {where} says: {error.message}"
-    if detail and detail not in problem:
+    if missing:
+        problem += f" (missing: {missing})"
+    elif detail and detail not in problem:
         problem += f" ({detail})"
+    problem = shown_pipeline(problem)
     if re.search(r"not-negotiated|not-linked|[Dd]elayed linking", f"{debug} {error.message}"):
-        return NotNegotiated(problem, fix="let it end in raw video: ... ! decodebin")
+        return NotNegotiated(problem, fix=_RAW_FIX)
     return VideoError(problem, fix=_FIXES.get((error.domain, error.code), _ANY_FIX))

@@ -1,9 +1,12 @@
 """GStreamer as this Python reaches it: through PyGObject, which comes from apt and not from pip."""
 
+import contextlib
+import ctypes
 import functools
 import importlib
 import importlib.machinery
 import importlib.util
+import re
 import sys
 import sysconfig
 import warnings
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseg.errors import MissingPackage
+from edgeseg.video.credentials import HIDDEN, shown
 
 SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
 """Where Debian and Ubuntu keep the Python packages of apt."""
@@ -22,24 +26,25 @@ APT_LINE = (
 )
 APT_SERVER = "sudo apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad"
 
-_APT_OF_ELEMENT = {
-    "appsink": "gstreamer1.0-plugins-base",
-    "appsrc": "gstreamer1.0-plugins-base",
-    "avdec_h264": "gstreamer1.0-libav",
-    "decodebin": "gstreamer1.0-plugins-base",
-    "h264parse": "gstreamer1.0-plugins-bad",
-    "h265parse": "gstreamer1.0-plugins-bad",
-    "jpegdec": "gstreamer1.0-plugins-good",
-    "nvarguscamerasrc": "nvidia-l4t-gstreamer",
-    "nvjpegdec": "nvidia-l4t-gstreamer",
-    "nvv4l2decoder": "nvidia-l4t-gstreamer",
-    "nvvidconv": "nvidia-l4t-gstreamer",
-    "rtph264pay": "gstreamer1.0-plugins-good",
-    "rtspsrc": "gstreamer1.0-plugins-good",
-    "v4l2src": "gstreamer1.0-plugins-good",
-    "videoconvert": "gstreamer1.0-plugins-base",
-    "videotestsrc": "gstreamer1.0-plugins-base",
+_ELEMENTS_OF_APT = {
+    "gstreamer1.0-libav": "avdec_.* avenc_.*",
+    "gstreamer1.0-libcamera": "libcamerasrc",
+    "gstreamer1.0-pipewire": "pipewiresrc",
+    "gstreamer1.0-plugins-bad": "bayer2rgb h26[45]parse hlsdemux jpegparse openh264.* rtmp2?src "
+    "shmsrc srtsrc tsdemux va.*dec webrtcbin",
+    "gstreamer1.0-plugins-base": "appsink appsrc compositor decodebin3? playbin uridecodebin3? "
+    "videoconvert videoconvertscale videorate videoscale videotestsrc",
+    "gstreamer1.0-plugins-good": "autovideosink deinterlace flvdemux jpegdec jpegenc matroskademux "
+    "multifilesrc multipartdemux pngdec qtdemux rtp.* rtspsrc souphttpsrc udpsrc v4l2.* videobox "
+    "videocrop videoflip vp[89]dec ximagesrc",
+    "gstreamer1.0-plugins-ugly": "x264enc",
+    "gstreamer1.0-rtsp": "rtspclientsink",
+    "gstreamer1.0-vaapi": "vaapi.*",
+    "nvidia-l4t-gstreamer": "nvarguscamerasrc nvjpeg.* nvv4l2.* nvvidconv",
 }
+"""What is in each package of Debian, Ubuntu and JetPack, as patterns."""
+
+_SECRET = re.compile(r"""(\b(?:user|proxy)-pw\s*=\s*)("[^"]*"|'[^']*'|[^\s'"]+)""")
 
 
 @functools.cache
@@ -95,10 +100,20 @@ def require_elements(*names: str) -> None:
 
 def apt_line_of(elements: Iterable[str]) -> str:
     """The line that installs `elements`; what is unknown is searched for."""
-    packages = sorted({_APT_OF_ELEMENT[name] for name in elements if name in _APT_OF_ELEMENT})
+    wanted = list(elements)
+    packages = [
+        package
+        for package, patterns in _ELEMENTS_OF_APT.items()
+        if any(re.fullmatch(one, name) for one in patterns.split() for name in wanted)
+    ]
     if packages:
         return f"sudo apt install {' '.join(packages)}"
     return "gst-inspect-1.0 lists the elements that are here; apt search gstreamer1.0 what could be"
+
+
+def shown_pipeline(text: str) -> str:
+    """A pipeline, or a message with one in it, without the passwords that it carries."""
+    return _SECRET.sub(rf"\g<1>{HIDDEN}", shown(text))
 
 
 def why_no_gi() -> tuple[str, str]:
@@ -127,6 +142,16 @@ def _own_suffix() -> str:
     return str(sysconfig.get_config_var("EXT_SUFFIX") or importlib.machinery.EXTENSION_SUFFIXES[0])
 
 
+def _unwind_with_libgcc() -> None:
+    """Keep the C++ exceptions of what is loaded later in working order.
+
+    GStreamer brings libunwind, whose functions have the names of libgcc's and do not go with them:
+    OpenVINO, loaded after PyAV or OpenCV and GStreamer, died of its first exception.
+    """
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+
+
 def _from_gi(name: str, *, apt: str, version: str = "1.0") -> Any:
     with warnings.catch_warnings():
         # Some releases of PyGObject are imported in ways that newer Pythons frown upon.
@@ -136,6 +161,7 @@ def _from_gi(name: str, *, apt: str, version: str = "1.0") -> Any:
         except ImportError as error:
             problem, fix = why_no_gi()
             raise MissingPackage(problem, fix=fix) from error
+        _unwind_with_libgcc()
         try:
             gi.require_version(name, version)
             return importlib.import_module(f"gi.repository.{name}")

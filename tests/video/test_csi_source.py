@@ -35,7 +35,7 @@ def test_engine_that_takes_nv12_gets_what_the_camera_makes() -> None:
     assert pipeline("1?size=640x480&rate=60&flip=2", PixelFormat.NV12) == (
         "nvarguscamerasrc sensor-id=1 "
         "! video/x-raw(memory:NVMM),width=640,height=480,format=NV12,framerate=60/1 "
-        "! nvvidconv flip-method=2 ! video/x-raw,format=NV12 ! appsink"
+        "! nvvidconv flip-method=2 ! video/x-raw,format=NV12"
     )
 
 
@@ -44,7 +44,7 @@ def test_engine_that_takes_rgb_gets_bgrx_from_the_converter(pixel_format: PixelF
     assert pipeline("0", pixel_format) == (
         "nvarguscamerasrc sensor-id=0 "
         "! video/x-raw(memory:NVMM),width=1280,height=720,format=NV12,framerate=30/1 "
-        "! nvvidconv flip-method=0 ! video/x-raw,format=BGRx ! appsink"
+        "! nvvidconv flip-method=0 ! video/x-raw,format=BGRx"
     )
 
 
@@ -112,6 +112,7 @@ class FakeVideoSource:
 
     def __init__(self, uri: str, argv: list[str]) -> None:
         self.uri, self.argv, self.frames, self.closed = uri, argv, 0, False
+        self.raises_at_a_timeout = uri == "csi://5"
         self.made.append(self)
         if uri == "csi://7":
             raise Exception("jetson.utils -- failed to create videoSource device")
@@ -121,6 +122,8 @@ class FakeVideoSource:
         self.frames += 1
         if self.frames > 3:
             time.sleep(0.01)
+            if self.raises_at_a_timeout:
+                raise Exception("jetson.utils -- videoSource failed to capture image")
             return None
         channels = 4 if format in {"rgba8", "bgra8"} else 3
         return np.full((48, 64, channels), 10 * self.frames, np.uint8)
@@ -185,3 +188,31 @@ def test_camera_that_jetson_utils_does_not_start_is_refused(
     with pytest.raises(VideoError, match="csi://7 does not start") as refused:
         open_source("csi://7")
     assert "nvargus-daemon" in refused.value.fix
+
+
+def test_older_jetson_utils_that_raises_at_a_timeout_has_not_lost_the_camera(
+    jetson_utils: type[FakeVideoSource],
+) -> None:
+    camera = csi.JetsonUtilsCamera(5, SourceOptions(), size=Size(48, 64), rate=Fraction(30), flip=0)
+    for _ in range(3):
+        assert camera.grab(0.01) is not None
+    began_s = time.monotonic()
+    assert [camera.grab(0.05), camera.grab(0.05)] == [None, None]
+    assert time.monotonic() - began_s >= 0.1  # and does not spin
+    with pytest.raises(VideoError, match="is lost"):
+        camera.grab(0.05)
+    camera.close()
+    assert jetson_utils.made[0].closed
+
+
+def test_jetson_utils_that_does_not_load_is_told_of_and_gstreamer_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "jetson_utils.py").write_text("raise ImportError('libcudart.so.12 is missing')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(csi, "captured", lambda text, _wanted, name: (text, name))
+    monkeypatch.setattr(csi, "missing_elements", lambda _: [])
+    text, name = csi.open_csi("0", SourceOptions())  # type: ignore[misc]
+    assert text.startswith("nvarguscamerasrc")
+    assert name == "csi://0"
+    assert "libcudart.so.12" in caplog.text

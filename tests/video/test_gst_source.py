@@ -1,5 +1,6 @@
 """gst:// against real GStreamer: its test picture has colours that are known."""
 
+import ctypes
 import threading
 import time
 from fractions import Fraction
@@ -8,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeseg.errors import MissingPackage, UsageError, VideoError
+from edgeseg.errors import EdgesegError, MissingPackage, UsageError, VideoError
 from edgeseg.types import PixelFormat, Pixels, Size
 from edgeseg.video import SourceOptions, gst_pipeline, open_source
+from edgeseg.video import gstreamer as gstreamer_of_edgeseg
 from edgeseg.video.sources.gst import GstCamera
 from tests.video.system_gi import make_gi_importable
 
@@ -223,9 +225,10 @@ def test_picture_stays_valid_after_the_pipeline_is_closed() -> None:
         ("videotestsrc colour=red", UsageError, "colour"),
         ("videotestsrc ! ! fakesink name=", UsageError, "does not take"),
         ("appsink", UsageError, "not a whole pipeline"),
+        ("gst-launch-1.0 -v videotestsrc ! fakesink", UsageError, "leave gst-launch-1.0"),
         ("videotestsrc ! appsink videotestsrc ! appsink", UsageError, "2 appsinks"),
         ("videotestsrc ! fakesink", VideoError, "could not link"),
-        ("audiotestsrc", VideoError, "could not link|not-negotiated"),
+        ("audiotestsrc", VideoError, "ends in audio/x-raw"),
         ("filesrc location=/no/such/file ! decodebin", VideoError, "No such file"),
         ("v4l2src device=/dev/video77", VideoError, "/dev/video77"),
         ("videotestsrc num-buffers=0", VideoError, "ends without a frame"),
@@ -239,8 +242,46 @@ def test_pipeline_that_does_not_work_is_refused_in_gstreamer_s_words(
     assert "fix: " in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtspsrc location=rtsp://me:sesame@127.0.0.1:9/x user-id=me user-pw=sesame",
+        'rtspsrc location=rtsp://127.0.0.1:9/x user-pw="sesame" proxy-pw = sesame ! nowhere',
+        "rtspsrc location=rtsp://me:sesame@127.0.0.1:9/x ! appsink videotestsrc ! appsink",
+    ],
+)
+def test_password_in_a_pipeline_is_never_shown(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    with pytest.raises(EdgesegError) as refused:
+        open_source(f"gst://{text}")
+    assert "sesame" not in f"{refused.value} {caplog.text}"
+    assert "127.0.0.1:9/x" in str(refused.value)
+
+
+def test_format_that_cannot_come_is_found_out_before_the_camera_is_started() -> None:
+    text = "v4l2src device=/dev/video77 ! video/x-raw,format=YUY2"
+    with pytest.raises(gst_pipeline.NotNegotiated):
+        gst_pipeline.Pipeline(text, "video/x-raw,format=RGB")
+
+
+def test_messages_that_nobody_reads_do_not_pile_up() -> None:
+    pipeline = gst_pipeline.Pipeline(f"{TEST} ! videoanalyse", "video/x-raw")
+    try:
+        pipeline.start().release()
+        for _ in range(20):
+            sample = pipeline.pull(5.0)
+            assert sample is not None
+            sample.release()
+        waiting = 0
+        while pipeline._bus.pop() is not None:
+            waiting += 1
+    finally:
+        pipeline.close()
+    assert waiting < 10
+
+
 def test_pipeline_without_frames_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gst_pipeline, "START_S", 0.3)
+    monkeypatch.setattr(gst_pipeline, "FIRST_FRAME_S", 0.3)
     with pytest.raises(VideoError, match="delivers no frame"):
         open_source("gst://appsrc ! video/x-raw")
 
@@ -275,6 +316,47 @@ def test_pipeline_that_breaks_is_lost_and_comes_back() -> None:
         epochs.add(source.read_into(pixels).epoch)
     source.close()
     assert wanted.counts.reconnects == 1
+
+
+class _SymbolInfo(ctypes.Structure):
+    """Dl_info of dlfcn.h."""
+
+    _fields_ = [
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    ]
+
+
+def test_exceptions_of_libraries_that_are_loaded_later_are_unwound_by_libgcc() -> None:
+    gstreamer_of_edgeseg.gst()
+    everything, info = ctypes.CDLL(None), _SymbolInfo()
+    for name in ("_Unwind_RaiseException", "_Unwind_GetLanguageSpecificData"):
+        assert everything.dladdr(getattr(everything, name), ctypes.byref(info))
+        assert b"libgcc_s" in info.file
+
+
+def test_camera_that_ends_by_itself_is_opened_again() -> None:
+    text = "videotestsrc is-live=true ! video/x-raw,width=64,height=48 ! identity eos-after=3"
+    wanted = SourceOptions()
+    source = open_source(f"gst://{text}", wanted)
+    pixels = np.empty((48, 64, 3), np.uint8)
+    end_s = time.monotonic() + 20
+    epochs = {0}
+    while len(epochs) < 2 and time.monotonic() < end_s:
+        when = source.read_into(pixels)
+        assert when is not None
+        epochs.add(when.epoch)
+    source.close()
+    assert wanted.counts.reconnects == 1
+
+
+def test_camera_that_was_told_how_many_frames_to_give_ends() -> None:
+    text = "videotestsrc is-live=true num-buffers=3 ! video/x-raw,width=64,height=48"
+    camera = GstCamera(text, SourceOptions())
+    assert len(frames_of(camera)) == 3
+    assert camera.ended
 
 
 def test_opening_and_closing_leaves_nothing_behind() -> None:

@@ -143,6 +143,24 @@ def test_yuv_slots_get_the_luma_and_chroma_as_they_came(
     assert np.unique(chroma, axis=0).tolist() == [[U, V]]
 
 
+@pytest.mark.parametrize(
+    ("colours", "luma", "expected"),
+    [((0, 0, 1), 255, 235), ((0, 0, 1), 0, 16), ((10, 0, 0), Y, Y)],  # full range, and BT.2020
+)
+def test_planes_in_what_no_engine_takes_are_converted_and_counted(
+    attach: Attach, colours: tuple[int, int, int], luma: int, expected: int
+) -> None:
+    node = attach({"NV12": SMALL}, colours=colours)
+    options = SourceOptions(pixel_format=PixelFormat.NV12)
+    camera = V4l2Camera(PATH, Wish(pixel_format=PixelFormat.NV12), options)
+    node.fill(bytes([luma]) * (W * H) + bytes([128]) * (W * H // 2))
+    pixels = written(camera)
+    camera.close()
+
+    assert options.counts.converted == 1
+    assert np.abs(pixels[:H].astype(int) - expected).max() <= 1
+
+
 def noise(rows: int, row_bytes: int, stride: int) -> tuple[Pixels, bytes]:
     """Random rows, and the same with rubbish between them."""
     rng = np.random.default_rng(3)
@@ -246,6 +264,35 @@ def test_jpegs_are_decoded_with_what_cameras_append(attach: Attach, opened: Open
 
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert np.abs(written(camera).astype(int) - expected)[:, : W // 2 - 4].max() <= 3
+
+
+def without_huffman_tables(data: bytes) -> bytes:
+    """As most USB cameras send them: an AVI1 header, and the tables are those of the standard."""
+    kept, place = data[:2] + b"\xff\xe0\x00\x10AVI1" + bytes(10), 2
+    while data[place + 1] != 0xDA:
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if data[place + 1] not in {0xC4, 0xE0}:
+            kept += data[place:end]
+        place = end
+    return kept + data[place:]
+
+
+def test_jpegs_without_huffman_tables_are_those_with_the_usual_ones(
+    attach: Attach, opened: Opened
+) -> None:
+    node = attach({"MJPG": SMALL}, colours=JPEG_601)
+    camera = opened()
+    whole = jpeg((40, 160, 90))
+    bare = without_huffman_tables(whole)
+    assert b"\xff\xc4" in whole
+    assert b"\xff\xc4" not in bare
+    pictures = []
+    for data in (whole, bare):
+        node.fill(data)
+        pictures.append(written(camera))
+
+    assert np.array_equal(*pictures)
+    assert pictures[0].std() > 10
 
 
 def test_a_broken_jpeg_is_an_error_and_the_next_one_is_shown(

@@ -148,6 +148,9 @@ def test_the_nodes_of_a_machine_in_the_order_of_their_numbers(machine: Path) -> 
         (errno.ENOTTY, "is no camera", "--camera"),
         (errno.ENOSPC, "cannot run: No space", "mjpeg"),
         (errno.EMFILE, "cannot be opened: Too many open files", ""),
+        (errno.EPROTO, "cannot be opened: Protocol error", "dmesg"),
+        (errno.EPIPE, "no sensor linked to it: Broken pipe", "gst://libcamerasrc"),
+        (errno.ENOLINK, "no sensor linked to it: Link has been severed", "gst://libcamerasrc"),
     ],
 )
 def test_what_the_kernel_refuses_is_told_with_what_to_do(
@@ -174,6 +177,18 @@ def test_a_camera_that_nobody_admits_to_hold(tmp_path: Path) -> None:
     assert "fuser -v /dev/video0" in told.fix
 
 
+def test_a_camera_that_the_daemon_of_csi_cameras_holds_is_sent_there(machine: Path) -> None:
+    (machine / "proc/4711/comm").write_text("nvargus-daemon\n")
+    told = refused(machine / "dev/video0", error(errno.EBUSY), root=machine)
+
+    assert "csi://0" in told.fix
+
+
+def test_a_format_without_letters_has_no_name() -> None:
+    assert structs.fourcc_name(0) == ""
+    assert structs.fourcc_name(structs.fourcc("Y16")) == "Y16"
+
+
 def test_a_camera_that_this_run_holds_itself(tmp_path: Path) -> None:
     file = tmp_path / "video0"
     with file.open("w"):
@@ -186,21 +201,24 @@ def test_a_camera_that_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("colorspace", "encoding", "quantization", "kind"),
+    ("colorspace", "encoding", "quantization", "said"),
     [
-        (8, 0, 0, "bt601-limited"),  # sRGB: nearly every USB camera
-        (1, 0, 0, "bt601-limited"),
-        (3, 0, 0, "bt709-limited"),
-        (3, 1, 0, "bt601-limited"),
-        (8, 2, 1, "bt709-full"),
-        (7, 0, 0, "bt601-full"),
-        (0, 0, 0, None),  # the driver says nothing
-        (10, 0, 0, None),  # BT.2020, which no engine takes
+        (8, 0, 0, "smpte170m tv"),  # sRGB: nearly every USB camera
+        (1, 0, 0, "smpte170m tv"),
+        (3, 0, 0, "bt709 tv"),
+        (3, 1, 0, "smpte170m tv"),
+        (8, 2, 1, "bt709 pc"),
+        (7, 0, 0, "smpte170m pc"),
+        (0, 0, 0, "unknown unknown"),  # the driver says nothing
+        (0, 0, 1, "unknown pc"),
+        (10, 0, 0, "bt2020nc tv"),
     ],
 )
 def test_the_colours_that_a_driver_names(
-    colorspace: int, encoding: int, quantization: int, kind: str | None
+    colorspace: int, encoding: int, quantization: int, said: str
 ) -> None:
     frames = Taken("YUYV", Size(480, 640), (1280,), colorspace, encoding, quantization)
 
-    assert tags_of(frames).kind == kind
+    matrix, range_ = tags_of(frames)
+    matrices = {1: "bt709", 2: "unknown", 6: "smpte170m", 9: "bt2020nc"}  # FFmpeg's names
+    assert f"{matrices[matrix]} {('unknown', 'tv', 'pc')[range_]}" == said

@@ -38,6 +38,9 @@ HD, VGA = Size(720, 1280), Size(480, 640)
         (Wish(format="yuyv"), ("YUYV", VGA, 30)),
         (Wish(format="mjpeg", size=VGA, rate=Fraction(15)), ("MJPG", VGA, 15)),
         (Wish(delivered=VGA), ("YUYV", VGA, 30)),
+        (Wish(prefers=VGA), ("YUYV", VGA, 30)),
+        (Wish(prefers=Size(333, 777)), ("MJPG", HD, 30)),  # which it has not
+        (Wish(prefers=VGA, size=HD), ("MJPG", HD, 30)),
         (Wish(delivered=Size(256, 512)), ("YUYV", Size(360, 640), 30)),  # the least that covers it
         (Wish(delivered=Size(2000, 3000)), ("MJPG", Size(1080, 1920), 30)),
         (Wish(rate=Fraction(60)), ("MJPG", HD, 30)),  # as fast as it goes
@@ -75,6 +78,7 @@ def test_the_format_that_costs_least_for_the_slot(slot: PixelFormat, cheapest: l
         ({"YUYV": {(1920, 1080): (30,), (3840, 2160): (30,)}}, (Size(1080, 1920), 30)),
         ({"YUYV": {(640, 480): (60, 30, 29), (800, 600): (25,)}}, (VGA, 30)),
         ({"YUYV": {(720, 576): (25,)}}, (Size(576, 720), 25)),
+        ({"YUYV": {(1920, 1080): (5,)}}, (Size(1080, 1920), 5)),
     ],
 )
 def test_nobody_said_what_is_wanted(given: Table, expected: tuple[Size, int]) -> None:
@@ -105,6 +109,7 @@ def test_a_sensor_before_its_isp_is_sent_to_the_isp(sensor: Table) -> None:
 def test_nothing_that_can_be_read() -> None:
     with pytest.raises(VideoError, match="no format that can be read: H264") as caught:
         choose({"H264": C920["H264"]})
+    assert "'gst://v4l2src device=/dev/video0 ! decodebin" in caught.value.fix
     assert "YUYV" in caught.value.fix
 
 

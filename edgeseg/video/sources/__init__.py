@@ -22,6 +22,8 @@ class SourceOptions:
     """Frames per second that a source without any has: a folder."""
     scale_to: Size | None = None
     """The size to deliver frames in; None keeps theirs."""
+    prefers: Size | None = None
+    """The size to ask a camera for where nobody names one; it is taken where the camera has it."""
     live: bool = False
     """Somebody watches: what stands for a camera comes at its own rate, without an end."""
     max_age_s: float | None = None

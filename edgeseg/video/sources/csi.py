@@ -4,21 +4,28 @@ Through jetson_utils for an engine that takes RGB, where it is installed; else t
 GStreamer's nvarguscamerasrc, whose image processor makes NV12 and, where it is asked, BGRx.
 """
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
+from edgeseg.device.board import is_jetson
 from edgeseg.errors import DeviceError, MissingPackage, UsageError
 from edgeseg.tables import known
 from edgeseg.types import PixelFormat, Size
 from edgeseg.video.capture import Capture
 from edgeseg.video.gstreamer import missing_elements
 from edgeseg.video.sources import SourceOptions, chosen_size, positive
-from edgeseg.video.sources.csi_jetson_utils import JETSON_UTILS_FORMATS, JetsonUtilsCamera
+from edgeseg.video.sources.csi_jetson_utils import (
+    JETSON_UTILS_FORMATS,
+    JetsonUtilsCamera,
+    jetson_utils_loads,
+)
 from edgeseg.video.sources.gst import captured
 from edgeseg.video.uri import options_of
 
+ROOT = Path("/")
+"""Where /proc is; another one in tests."""
 DEFAULT_SIZE, DEFAULT_RATE = Size(720, 1280), Fraction(30)
 FLIPS = dict.fromkeys("01234567", "")
 """The flip-method of nvvidconv: 0 none, 1 counterclockwise, 2 half a turn, 3 clockwise, ..."""
@@ -61,8 +68,7 @@ def open_csi(rest: str, wanted: SourceOptions) -> Capture:
         MissingPackage: there is no way to GStreamer here.
     """
     options = csi_options(rest, wanted)
-    has_jetson_utils = importlib.util.find_spec("jetson_utils") is not None
-    if has_jetson_utils and wanted.pixel_format in JETSON_UTILS_FORMATS:
+    if wanted.pixel_format in JETSON_UTILS_FORMATS and jetson_utils_loads():
         return Capture(
             lambda size: JetsonUtilsCamera(
                 options.sensor,
@@ -80,7 +86,9 @@ def open_csi(rest: str, wanted: SourceOptions) -> Capture:
 
 
 def csi_options(rest: str, wanted: SourceOptions) -> CsiOptions:
-    """The options that `rest` writes; what it leaves open is 1280x720 at 30 frames per second."""
+    """The options that `rest` writes; what it leaves open is the preferred size, or
+    1280x720, at 30 frames per second.
+    """
     sensor, _, query = rest.partition("?")
     given = options_of(f"?{query}", ("size", "rate", "flip"), scheme="csi")
     if not re.fullmatch(r"\d{1,2}", sensor.strip("/") or "0"):
@@ -93,7 +101,7 @@ def csi_options(rest: str, wanted: SourceOptions) -> CsiOptions:
         )
     return CsiOptions(
         sensor=int(sensor.strip("/") or 0),
-        size=chosen_size(given, wanted, DEFAULT_SIZE),
+        size=chosen_size(given, wanted, wanted.prefers or DEFAULT_SIZE),
         rate=rate or wanted.rate or DEFAULT_RATE,
         flip=int(known(FLIPS, given.get("flip", "0"), kind="flip of csi://")),
     )
@@ -112,20 +120,24 @@ def csi_pipeline(options: CsiOptions, pixel_format: PixelFormat, elements: CsiEl
             f"framerate={rate.numerator}/{rate.denominator}",
             f"{elements.converter} {converter}".strip(),
             f"video/x-raw,format={target}",
-            "appsink",
         ]
     )
 
 
 def _require_camera(elements: CsiElements) -> None:
-    """Refuse a machine without these elements; where PyGObject is missing nobody can tell."""
+    """Refuse a machine without these elements; a Jetson is believed where nobody can ask."""
+    why = ""
     try:
         missing = missing_elements((elements.camera, elements.converter))
     except MissingPackage:
-        return
-    if missing:
-        raise DeviceError(
-            f"this machine has no CSI cameras of a Jetson: GStreamer has no {missing[0]}",
-            fix="on a Jetson: sudo apt install nvidia-l4t-gstreamer, and check nvargus-daemon with "
-            "systemctl status nvargus-daemon; elsewhere: name a camera as /dev/video0",
-        )
+        if is_jetson(ROOT):
+            return
+    else:
+        if not missing:
+            return
+        why = f": GStreamer has no {missing[0]}"
+    raise DeviceError(
+        f"this machine has no CSI cameras of a Jetson{why}",
+        fix="on a Jetson: sudo apt install nvidia-l4t-gstreamer, and check nvargus-daemon with "
+        "systemctl status nvargus-daemon; elsewhere: name a camera as /dev/video0",
+    )

@@ -1,6 +1,8 @@
 """A CSI camera through jetson_utils, which brings frames into memory that CPU and GPU share."""
 
 import importlib
+import importlib.util
+import logging
 import time
 from fractions import Fraction
 from typing import Any
@@ -37,8 +39,24 @@ _FLIPS = (
     "upper-left-diagonal",
 )
 
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError)
+"""What loading it raises where its libraries do not fit."""
 _START_S = 5.0
 _FIX = "check the cable, and that nvargus-daemon runs: systemctl status nvargus-daemon"
+
+log = logging.getLogger(__name__)
+
+
+def jetson_utils_loads() -> bool:
+    """Whether jetson_utils is here and works; one that is broken is told of."""
+    if importlib.util.find_spec("jetson_utils") is None:
+        return False
+    try:
+        importlib.import_module("jetson_utils")
+    except _BROKEN as error:
+        log.warning("jetson_utils does not load: %s; GStreamer is taken", error)
+        return False
+    return True
 
 
 class JetsonUtilsCamera:
@@ -69,10 +87,12 @@ class JetsonUtilsCamera:
             f"--input-rate={float(rate):g}",
             f"--input-flip={_FLIPS[flip]}",
         ]
+        self._source: Any = None
         try:
             self._source = self._library.videoSource(self._name, argv=arguments)
             self._first = self._captured(_START_S)
         except Exception as error:  # it raises just that
+            self.close()
             raise VideoError(f"{self._name} does not start: {error}", fix=_FIX) from error
         if self._first is None:
             self.close()
@@ -91,11 +111,14 @@ class JetsonUtilsCamera:
     def grab(self, timeout_s: float) -> "JetsonUtilsGrab | None":
         """The next frame; None where none came in time."""
         picture, self._first = self._first, None
+        began_s = time.monotonic()
         if picture is None:
             try:
                 picture = self._captured(timeout_s)
-            except Exception as error:  # it raises just that
-                raise VideoError(f"{self._name} is lost: {error}", fix=_FIX) from error
+            except Exception as error:  # it raises just that; older releases at a timeout, too
+                if not self._source.IsStreaming():
+                    raise VideoError(f"{self._name} is lost: {error}", fix=_FIX) from error
+                time.sleep(max(0.0, began_s + timeout_s - time.monotonic()))
         if picture is None:
             if not self._source.IsStreaming():
                 raise VideoError(f"{self._name} has stopped", fix=_FIX)
@@ -114,7 +137,8 @@ class JetsonUtilsCamera:
 
     def close(self) -> None:
         """Stop the camera."""
-        self._source.Close()
+        if self._source is not None:
+            self._source.Close()
 
     def _captured(self, timeout_s: float) -> Pixels | None:
         image = self._source.Capture(format=self._format, timeout=int(timeout_s * 1000))

@@ -10,7 +10,7 @@ import numpy as np
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from edgeseg.errors import MissingPackage, UsageError
+from edgeseg.errors import MissingPackage, UsageError, VideoError
 from edgeseg.frames import VideoInfo, YuvKind, usual_yuv
 from edgeseg.types import Buffer, PixelFormat, Size
 from edgeseg.video.av_frames import FrameWriter
@@ -84,6 +84,7 @@ class GstCamera:
         except BaseException:
             self.close()
             raise
+        self._staged: VideoFrame | None = None
         log.info("%s delivers %s in %s", name, layout.format, layout.size)
         self._writer = FrameWriter(
             wanted.pixel_format, self.info.size, yuv=wanted.yuv, counts=wanted.counts
@@ -95,11 +96,16 @@ class GstCamera:
         return self._first is None and self._pipeline.is_over
 
     def grab(self, timeout_s: float) -> "GstGrab | None":
-        """The next frame; None where none came in time, or at the end."""
+        """The next frame; None where none came in time, or at the end.
+
+        Raises:
+            VideoError: the pipeline broke, or a camera in it has ended.
+        """
         sample, self._first = self._first, None
         if sample is None:
             sample = self._pipeline.pull(timeout_s)
         if sample is None:
+            self._refuse_to_end()
             return None
         return GstGrab(self, sample, self._pipeline.captured_s(sample))
 
@@ -110,7 +116,8 @@ class GstCamera:
             if self._fits(sample.layout):
                 _copy(planes, pixels, self.info.pixel_format)
             else:
-                self._writer.write(_wrapped(planes, sample.layout), pixels)
+                self._staged = _staged(self._staged, planes, sample.layout)
+                self._writer.write(self._staged, pixels)
 
     def close(self) -> None:
         """End the pipeline; frames that are held stay valid."""
@@ -118,6 +125,12 @@ class GstCamera:
             self._first.release()
             self._first = None
         self._pipeline.close()
+
+    def _refuse_to_end(self) -> None:
+        """Nothing, unless what never ends by itself did: a server or a camera went away."""
+        pipeline = self._pipeline
+        if pipeline.live and not pipeline.bounded and pipeline.is_over:
+            raise VideoError(f"the pipeline {pipeline.text} ended", fix="look after its camera")
 
     def _fits(self, layout: Layout) -> bool:
         pixel_format = self.info.pixel_format
@@ -226,18 +239,21 @@ def _copy(planes: Mapped, pixels: Buffer, pixel_format: PixelFormat) -> None:
         np.copyto(lines, planes.rows(index, height, lines.shape[1]))
 
 
-def _wrapped(planes: Mapped, layout: Layout) -> VideoFrame:
-    """A copy of the frame for swscale, with what is known of its colours."""
+def _staged(last: VideoFrame | None, planes: Mapped, layout: Layout) -> VideoFrame:
+    """A copy of the frame for swscale, in the memory of `last` where it fits."""
     if layout.format not in _AV_FORMATS:
         raise UsageError(
             f"the pipeline delivers {layout.format}, which is not read here",
             fix=f"ask it for one of {', '.join(_AV_FORMATS)}",
         )
-    frame = VideoFrame(layout.size.width, layout.size.height, _AV_FORMATS[layout.format])
+    name, (height, width) = _AV_FORMATS[layout.format], layout.size
+    frame = last
+    if frame is None or (frame.format.name, frame.height, frame.width) != (name, height, width):
+        frame = VideoFrame(width, height, name)
     for index, plane in enumerate(frame.planes):
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        width = _bytes_of_row(frame.format, index)
-        np.copyto(rows[:, :width], planes.rows(index, plane.height, width))
+        row_bytes = _bytes_of_row(frame.format, index)
+        np.copyto(rows[:, :row_bytes], planes.rows(index, plane.height, row_bytes))
     rgb = layout.format in _RGB_NAMES
     frame.colorspace = (
         _RGB_MATRIX if rgb else _AV_MATRICES.get(layout.matrix or "", _UNKNOWN_MATRIX)

@@ -12,6 +12,7 @@ from edgeseg.errors import VideoError
 from edgeseg.frames import VideoInfo
 from edgeseg.types import Buffer, Pixels, Size
 from edgeseg.video.av_frames import FrameWriter
+from edgeseg.video.gstreamer import shown_pipeline
 from edgeseg.video.sources import SourceOptions
 
 _FIX = "try it by itself: gst-launch-1.0 -v PIPELINE ! fakesink"
@@ -34,10 +35,11 @@ class Cv2Pipeline:
     def __init__(
         self, text: str, wanted: SourceOptions, *, scale_to: Size | None = None, name: str = "gst"
     ) -> None:
-        self._text = text
+        self._text = shown_pipeline(text)
         self._reader = cv2.VideoCapture(_as_bgr(text), cv2.CAP_GSTREAMER)
         if not self._reader.isOpened():
-            raise VideoError(f"OpenCV's GStreamer does not start the pipeline {text}", fix=_FIX)
+            problem = f"OpenCV's GStreamer does not start the pipeline {self._text}"
+            raise VideoError(problem, fix=_FIX)
         self._first: Pixels | None = self._read()
         size = Size(*self._first.shape[:2])
         fps = self._reader.get(cv2.CAP_PROP_FPS)
@@ -67,6 +69,14 @@ class Cv2Pipeline:
         if not there or picture is None:
             self._reader.release()
             raise VideoError(f"no more frames come from the pipeline {self._text}", fix=_FIX)
+        if picture.ndim != 3 or picture.shape[2] != 3:
+            self._reader.release()
+            raise VideoError(
+                f"the pipeline {self._text} does not deliver BGR, which is all that is read "
+                "through OpenCV",
+                fix="leave its appsink away, or write before it: "
+                "videoconvert ! video/x-raw,format=BGR",
+            )
         return np.asarray(picture, np.uint8)
 
 

@@ -1,8 +1,7 @@
-"""The colours of a camera's frames, in the words of PyAV and of an engine."""
+"""The colours of a camera's frames, in the words of PyAV."""
 
 from typing import NamedTuple
 
-from edgeseg.frames import YuvKind
 from edgeseg.video.v4l2.card import Taken
 
 # enum v4l2_colorspace and v4l2_ycbcr_encoding, as far as they decide over the matrix
@@ -24,16 +23,6 @@ class Tags(NamedTuple):
     """AVColorSpace"""
     range: int
     """AVColorRange; 0 where the driver does not say."""
-
-    @property
-    def kind(self) -> YuvKind | None:
-        """Matrix and range; None where they are not said, or are no engine's."""
-        full = self.range == _AV_FULL
-        if self.matrix in {5, 6}:
-            return "bt601-full" if full else "bt601-limited"
-        if self.matrix == 1:
-            return "bt709-full" if full else "bt709-limited"
-        return None
 
 
 def tags_of(frames: Taken) -> Tags:

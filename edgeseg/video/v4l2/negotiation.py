@@ -51,6 +51,8 @@ class Wish:
     """Of the camera."""
     delivered: Size | None = None
     """What frames are scaled to."""
+    prefers: Size | None = None
+    """Of the camera, where nothing else is said of a size and it has this one."""
     rate: Fraction | None = None
     format: str | None = None
 
@@ -120,6 +122,8 @@ def _size(modes: Sequence[Mode], wish: Wish) -> Size | None:
         return wish.size if wish.size in sizes else None
     if wish.delivered in sizes:
         return wish.delivered
+    if wish.delivered is None and wish.prefers in sizes:
+        return wish.prefers
     usual = [mode for mode in modes if _is_usual(mode.size)]
     bar = _bar(modes if wish.rate else usual or modes, wish.rate)
     reaching = {mode.size for mode in modes if mode.reaches(bar)}
@@ -159,9 +163,11 @@ def _unreadable(modes: Sequence[Mode], camera: str) -> VideoError:
             f"{camera} has raw Bayer only ({', '.join(names)}): a CSI sensor before its ISP",
             fix="read it through the ISP: csi://0, or the number of the camera's connector",
         )
+    device = camera.partition(" (")[0]
     return VideoError(
         f"{camera} has no format that can be read: {', '.join(names) or 'it names none'}",
-        fix="what can be: " + ", ".join(LAYOUTS),
+        fix=f"let GStreamer decode it: 'gst://v4l2src device={device} ! decodebin ! videoconvert'; "
+        f"what needs no GStreamer: {', '.join(LAYOUTS)}",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeseg.errors import VideoError
 from edgeseg.files import write_whole
+from edgeseg.frames import SourceCounts
 from edgeseg.types import PixelFormat, Pixels
 from edgeseg.video.sources import SourceOptions
 from edgeseg.video.sources.v4l2 import V4l2Camera
@@ -34,7 +35,7 @@ def take_portrait(
     camera = V4l2Camera(device, Wish(pixel_format=PixelFormat.BGR8), wanted)
     try:
         pixels = np.empty(wanted.pixel_format.frame_shape(camera.info.size), np.uint8)
-        measured_fps = _settled(camera, pixels, settling_s, patience_s)
+        measured_fps = _settled(camera, pixels, wanted.counts, settling_s, patience_s)
     finally:
         camera.close()
     file = folder / f"{device.name}.png"
@@ -57,7 +58,11 @@ def take_portrait(
 
 
 def _settled(
-    camera: V4l2Camera, pixels: Pixels, settling_s: float, patience_s: float
+    camera: V4l2Camera,
+    pixels: Pixels,
+    counts: SourceCounts,
+    settling_s: float,
+    patience_s: float,
 ) -> float | None:
     """Fill `pixels` with the last of the first pictures; how many came in a second."""
     began_s = time.monotonic()
@@ -78,7 +83,7 @@ def _settled(
             grab.write_into(pixels)
             times.append(grab.captured_s)
         except VideoError:
-            continue
+            counts.damaged += 1
         finally:
             grab.release()
     seconds = times[-1] - times[0]

@@ -10,14 +10,15 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from edgeseg.errors import VideoError
-from edgeseg.frames import SourceCounts, YuvKind, usual_yuv
+from edgeseg.frames import SourceCounts, YuvKind
 from edgeseg.types import Buffer, PixelFormat, Pixels, Size
-from edgeseg.video.av_frames import FrameWriter
+from edgeseg.video.av_frames import FrameWriter, colours_in
 from edgeseg.video.pixels import checked
 from edgeseg.video.planes import planes_of
 from edgeseg.video.v4l2.card import Taken
 from edgeseg.video.v4l2.colours import Tags, tags_of
 from edgeseg.video.v4l2.formats import LAYOUTS, Part
+from edgeseg.yuv import colours_of
 
 BROKEN_IN_A_ROW = 10
 """Of a camera whose first pictures are all broken the JPEGs are odd rather than damaged."""
@@ -77,15 +78,19 @@ class PictureWriter:
         self._format, self._size = pixel_format, size
         self._writer = FrameWriter(pixel_format, size, yuv=yuv, counts=counts)
         self._places = _places(layout.parts, frames)
-        tags = tags_of(frames)
-        kind = tags.kind or usual_yuv(frames.size)
-        fits = frames.size == size
-        same_colours = layout.family == "rgb" or kind == yuv
-        self._is_same = fits and layout.like is pixel_format and same_colours
-        is_usual = fits and kind == "bt601-limited"
-        self._code = _DIRECT.get((layout.av_format, pixel_format)) if is_usual else None
         self._jpeg = _JpegDecoder() if layout.family == "jpeg" else None
-        self._staged = None if self._jpeg else _staged(layout.av_format, frames.size, tags)
+        self._staged: VideoFrame | None = None
+        self._is_same = False
+        self._code: int | None = None
+        if self._jpeg is not None:
+            return
+        self._staged = _staged(layout.av_format, frames.size, tags_of(frames))
+        colours = colours_in(self._staged)
+        if frames.size == size:
+            same_colours = colours in {None, colours_of(yuv)}
+            self._is_same = layout.like is pixel_format and same_colours
+        if frames.size == size and colours == colours_of("bt601-limited"):
+            self._code = _DIRECT.get((layout.av_format, pixel_format))
 
     def is_whole(self, memories: tuple[Pixels, ...]) -> bool:
         """Whether as many bytes came as a frame has; of a JPEG, any."""

@@ -12,6 +12,40 @@ ROOT = Path("/")
 
 GONE = frozenset({errno.ENODEV, errno.ENXIO})
 
+_PERMISSION = (
+    "no permission to open {path}",
+    "sudo usermod -aG video $USER, then log out and in again; in a container start that with "
+    "--device and --group-add video",
+)
+_UNPLUGGED = ("{path} is gone", "plug it in again; it may come back under another number")
+_NO_ROOM = (
+    "{path} cannot run",
+    "cameras on one USB port share what it carries: take another port, ?format=mjpeg, or a "
+    "smaller size",
+)
+_UNLINKED = (
+    "{path} has no sensor linked to it",
+    "a MIPI camera of a laptop or a Raspberry Pi is set up by libcamera: "
+    "'gst://libcamerasrc ! videoconvert'",
+)
+_ANY = (
+    "{path} cannot be opened",
+    "another cable, port or camera; dmesg says what the kernel thinks of it",
+)
+_MEANINGS = {
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.ENODEV: _UNPLUGGED,
+    errno.ENXIO: _UNPLUGGED,
+    errno.ENOTTY: ("{path} is no camera", "`edgeseg doctor --camera` lists the cameras here"),
+    errno.ENOSPC: _NO_ROOM,
+    errno.ENOMEM: _NO_ROOM,
+    errno.EPIPE: _UNLINKED,
+    errno.ENOLINK: _UNLINKED,
+}
+_SAID_BY_US = frozenset({errno.EACCES, errno.EPERM})
+"""The kernel's words add nothing."""
+
 
 class Present(NamedTuple):
     """A /dev/videoN that is there."""
@@ -35,39 +69,13 @@ def present(root: Path = ROOT) -> list[Present]:
 
 def refused(path: Path, error: OSError, *, root: Path = ROOT) -> VideoError:
     """What `error` means for the camera at `path`, and what to do."""
-    problem, fix = f"{path} cannot be opened: {error.strerror or error}", "try another camera"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        here = ", ".join(map(str, present(root)))
-        problem = f"there is no {path}; here: {here or 'no camera at all'}"
-        fix = (
-            "give one of these; `edgeseg doctor --camera` says what they can"
-            if here
-            else "plug the camera in, and look whether lsusb shows it; in a container start that "
-            "with --device /dev/video0"
-        )
-    elif error.errno in {errno.EACCES, errno.EPERM}:
-        problem = f"no permission to open {path}"
-        fix = (
-            "sudo usermod -aG video $USER, then log out and in again; in a container start that "
-            "with --device and --group-add video"
-        )
-    elif error.errno == errno.EBUSY:
-        who = holders(path, root=root)
-        problem = f"{path} is busy" + (f": {', '.join(who)} has it" if who else "")
-        fix = "end that program" if who else f"find the program that has it: sudo fuser -v {path}"
-    elif error.errno in GONE:
-        problem = f"{path} is gone: {error.strerror or error}"
-        fix = "plug it in again; it may come back under another number"
-    elif error.errno == errno.ENOTTY:
-        problem = f"{path} is no camera: {error.strerror or error}"
-        fix = "`edgeseg doctor --camera` lists the cameras here"
-    elif error.errno in {errno.ENOSPC, errno.ENOMEM}:
-        problem = f"{path} cannot run: {error.strerror or error}"
-        fix = (
-            "cameras on one USB port share what it carries: take another port, ?format=mjpeg, or "
-            "a smaller size"
-        )
-    return VideoError(problem, fix=fix)
+        return _absent(path, root)
+    if error.errno == errno.EBUSY:
+        return _busy(path, root)
+    what, fix = _MEANINGS.get(error.errno or 0, _ANY)
+    said = "" if error.errno in _SAID_BY_US else f": {error.strerror or error}"
+    return VideoError(what.format(path=path) + said, fix=fix)
 
 
 def lost(path: Path, error: OSError) -> VideoError:
@@ -91,6 +99,29 @@ def holders(path: Path, *, root: Path = ROOT) -> list[str]:
             own = process.name == str(os.getpid())
             found.append("this run" if own else f"{_program(process)} (process {process.name})")
     return sorted(found)
+
+
+def _absent(path: Path, root: Path) -> VideoError:
+    here = ", ".join(map(str, present(root)))
+    return VideoError(
+        f"there is no {path}; here: {here or 'no camera at all'}",
+        fix="give one of these; `edgeseg doctor --camera` says what they can"
+        if here
+        else "plug the camera in, and look whether lsusb shows it; in a container start that "
+        "with --device /dev/video0",
+    )
+
+
+def _busy(path: Path, root: Path) -> VideoError:
+    who = holders(path, root=root)
+    if not who:
+        fix = f"find the program that has it: sudo fuser -v {path}; nvargus-daemon has those that "
+        return VideoError(f"{path} is busy", fix=f"{fix}are read as csi://0")
+    argus = any(one.startswith("nvargus") for one in who)
+    return VideoError(
+        f"{path} is busy: {', '.join(who)} has it",
+        fix="read it as csi://0, or the number of its connector" if argus else "end that program",
+    )
 
 
 def _leads_to(descriptor: Path, path: Path) -> bool:

@@ -277,4 +277,4 @@ def fourcc(name: str) -> int:
 
 def fourcc_name(number: int) -> str:
     """The four letters of a pixel format; a big-endian one has a bit that is no letter's."""
-    return (number & 0x7FFFFFFF).to_bytes(4, "little").decode("ascii", "replace").strip()
+    return (number & 0x7FFFFFFF).to_bytes(4, "little").decode("ascii", "replace").strip("\0 ")
