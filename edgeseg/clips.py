@@ -71,14 +71,16 @@ def compare_clip(
 class Clips(Subset):
     """All pictures of a data set; `on_new` is called before the first picture of each clip.
 
-    A clip is named by what its pictures' names have before their number.
+    A clip is named by what its pictures' names have before their number, 2 before 10.
     """
 
     def __init__(self, whole: Dataset, on_new: Callable[[], None]) -> None:
-        super().__init__(whole, range(len(whole)))
+        stems = [PurePath(name).stem for name in whole.frame_names()]
+        order = sorted(range(len(whole)), key=lambda index: _natural(stems[index]))
+        super().__init__(whole, order)
         self.name = whole.name
         self._on_new = on_new
-        self._clips = [NUMBER.sub("", PurePath(name).stem) for name in whole.frame_names()]
+        self._clips = [NUMBER.sub("", stems[index]) for index in order]
         self._last: str | None = None
 
     def frame(self, index: int) -> LabelledFrame:
@@ -138,3 +140,8 @@ class ClipLabels:
         self.close()
         self._engine = made
         self._slot, self._state = made.new_slot(), made.new_state()
+
+
+def _natural(stem: str) -> list[str | int]:
+    """Text and numbers in turn, to sort by."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", stem)]

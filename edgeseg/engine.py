@@ -11,7 +11,7 @@ import numpy as np
 from edgeseg.backends import backend
 from edgeseg.backends.absent import NoRunner
 from edgeseg.backends.chosen import chosen
-from edgeseg.backends.host_slots import host_slot, workers_on_a_cpu
+from edgeseg.backends.host_slots import computed_at_once, host_slot, workers_on_a_cpu
 from edgeseg.errors import EngineMismatch, OutputError, UsageError
 from edgeseg.files import write_whole
 from edgeseg.manifest import Manifest, check_files, check_fingerprint, read_manifest
@@ -90,7 +90,8 @@ class Engine:
         module = backend(name)
         check_fingerprint(plan.fingerprint, module.fingerprint(), folder, name)
         body = (folder / plan.file).read_bytes()
-        runner = module.load(body, workers=workers, threads=threads, runtime=runtime)
+        at_once = computed_at_once(workers, smooth=manifest.smooth)
+        runner = module.load(body, workers=at_once, threads=threads, runtime=runtime)
         return cls(
             folder,
             manifest,
@@ -206,8 +207,9 @@ class Engine:
             manifest = manifest.model_copy(update={"frame": str(size)})
             plan = self._plan_at(size, manifest)
         workers, threads = workers or self.workers, threads or self._threads
+        at_once = computed_at_once(workers, smooth=manifest.smooth)
         runner = backend(self.backend_name).load(
-            plan, workers=workers, threads=threads, runtime=self._runtime
+            plan, workers=at_once, threads=threads, runtime=self._runtime
         )
         return Engine(
             folder,

@@ -2,16 +2,22 @@
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
+from typing import TypeAlias
 
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError
 from edgeseg.frames import Source
 from edgeseg.tables import needs
 from edgeseg.types import Size
+
+Given: TypeAlias = str | Path | Source
+"""What a caller names as a source: a URI, a path, or one that is open already."""
 
 LIVE_WORKERS = 2
 """Frames at once where frames come at their own time: more would only wait, and be old by then."""
@@ -44,7 +50,7 @@ class Timing:
 
 def opened_sources(
     engine: Engine,
-    asked: Sequence[str | Source],
+    asked: Sequence[Given],
     sinks: Sequence[str],
     timing: Timing,
     wake: threading.Condition,
@@ -61,15 +67,16 @@ def opened_sources(
     sources: list[Source] = []
     with contextlib.ExitStack() as failed:
         for source in asked:
-            if isinstance(source, str):
+            if isinstance(source, str | Path):
                 source = open_source(
-                    source,
+                    os.fspath(source),
                     SourceOptions(
                         pixel_format=engine.manifest.frame_format,
                         yuv=engine.manifest.yuv_kind,
                         rate=timing.rate,
                         fps=timing.fps,
                         scale_to=size,
+                        prefers=engine.frame_size,
                         live=any(map(is_watched, sinks)),
                         max_age_s=timing.max_age_ms and timing.max_age_ms / 1e3,
                         patience_s=timing.patience_s,
@@ -86,9 +93,9 @@ def opened_sources(
 def default_workers(engine: Engine, sources: Sequence[Source]) -> int:
     """As many as suit the engine, the sources, and how old a result may be."""
     if engine.manifest.smooth is not None:
-        return len(sources)  # one frame of each camera at a time
+        return len(sources) + 1  # one frame of each camera is computed while another is drawn
     if all(source.info.live for source in sources):
-        return max(LIVE_WORKERS, min(len(sources), engine.default_workers()))
+        return max(LIVE_WORKERS, min(len(sources), engine.default_workers() - 2))
     return engine.default_workers()
 
 

@@ -26,9 +26,11 @@ from edgeseg.options import Options
 from edgeseg.origin import recipe_for
 from edgeseg.plan import refuse_options
 from edgeseg.recipe import PlanOptions, read_recipe
+from edgeseg.sources import default_workers
 from edgeseg.types import CompileOptions, PixelFormat, Runner, Size, Slot, State
 from tests.networks import SIZE, picture, tiny_core
 from tests.oracle import run_all
+from tests.pictures import Pictures
 from tests.small import write_network, write_pictures
 
 pytestmark = pytest.mark.needs("onnx", "onnxruntime", "openvino", "cv2")
@@ -191,6 +193,22 @@ def test_a_picture_of_another_size_is_labelled_alone_too(engine: Engine) -> None
     other.close()
 
 
+def test_one_camera_gets_all_threads_while_another_worker_draws(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    load = backend("openvino").load
+
+    def noted(plan: bytes, *, workers: int, **options: object) -> Runner:
+        told.append(workers)
+        return load(plan, workers=workers, **options)
+
+    monkeypatch.setattr(backend("openvino"), "load", noted)
+    workers = default_workers(engine, [Pictures([picture(FRAME)])])
+    with engine.at(FRAME, workers=workers) as made:
+        assert (made.workers, told) == (2, [1])
+
+
 def test_plans_of_a_folder_are_compared_on_pictures_alone(engine: Engine) -> None:
     pytest.importorskip("polygraphy")
     from edgeseg.compare_plans import compare_plans
@@ -218,17 +236,19 @@ def test_a_clip_is_scored_with_the_state_carried(engine: Engine, tmp_path: Path)
     assert clip.miou == pytest.approx(alone.miou, abs=0.5)
 
 
-def test_each_clip_of_a_data_set_is_begun(tmp_path: Path) -> None:
+def test_each_clip_of_a_data_set_is_begun_and_goes_by_its_numbers(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "two", range(4), size=FRAME)
+    names = ("a_2", "a_10", "b_1", "b_2")  # which text would sort a_10 first
     for kind in ("images", "masks"):
-        for index, name in enumerate(("a_1", "a_2", "b_1", "b_2")):
+        for index, name in enumerate(names):
             (folder / kind / f"{index}.png").rename(folder / kind / f"{name}.png")
     seen: list[str] = []
     clips = Clips(open_dataset("folder", root=folder), lambda: seen.append("clip"))
     for index in range(4):
         frame = clips.frame(index)
         seen.append(Path(frame.name).stem)
-    assert seen == ["clip", "a_1", "a_2", "clip", "b_1", "b_2"]
+    assert seen == ["clip", "a_2", "a_10", "clip", "b_1", "b_2"]
+    assert clips.frame_names() == list(names)
 
 
 def test_the_first_picture_of_a_clip_is_labelled_alone(engine: Engine) -> None:

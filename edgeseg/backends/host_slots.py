@@ -67,3 +67,11 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> Array:
 def workers_on_a_cpu() -> int:
     """Two more than the cores that this process may use."""
     return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else 3
+
+
+def computed_at_once(workers: int, *, smooth: float | None) -> int:
+    """How many frames of `workers` are in the network at the same time, and share its threads.
+
+    Where the frames of a camera wait for each other, one worker draws while another computes.
+    """
+    return workers if smooth is None else max(1, workers - 1)

@@ -31,6 +31,8 @@ def print_graph(path: Path, found: "Inspection") -> None:
             ("classes", ", ".join(manifest.labels)),
             ("quantisation", (manifest.quantization or "none")[:16]),
         ]
+        if manifest.smooth is not None:
+            rows.append(("smoothed", f"{manifest.smooth:g} of the frame before where it is still"))
         rows += [(f"plan {name}", usable) for name, usable in found.usable.items()]
         print_table(str(path), ("", ""), rows)
     rows = [

@@ -192,7 +192,9 @@ def test_alone_takes_no_state_and_gives_the_labels_of_the_plain_graph(plain: Mod
     assert alone(plain) == plain
 
 
-def test_tensorrt_has_a_layer_for_every_node_and_none_breaks_a_rule(plain: ModelProto) -> None:
+@pytest.mark.parametrize("head", ["logits", "softmax"])
+def test_tensorrt_has_a_layer_for_every_node_and_none_breaks_a_rule(head: str) -> None:
+    plain = frame_graph(fixed_core(tiny_core(head=head), Size(*SIZE)), SPEC)
     graph = smoothed(plain, STRENGTH)
     for version in ((8, 6), (10, 3), (11, 4)):
         assert examined(graph, version).findings == examined(plain, version).findings

@@ -187,4 +187,4 @@ def test_a_folder_from_a_machine_without_a_gpu_smooths_on_one(
         np.copyto(slot.pixels, frames[-1])
         engine.launch(slot)
         np.testing.assert_array_equal(slot.labels, engine(frames[-1]))
-    assert "Softmax_smooth_p" in kept
+    assert "Softmax_smooth_given" in kept
