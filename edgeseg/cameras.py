@@ -71,13 +71,20 @@ class Cameras:
                 self._wake.notify_all()
 
     def stop(self) -> None:
-        """Let `read_into` return None, also where it waits for a live source now."""
+        """Let `read_into` return None, also where it waits for a live source now; all cameras end.
+
+        They do so at the same time: `close` does not wait for one after the other.
+        """
         with self._wake:
             self._stopped = True
             self._wake.notify_all()
+        for source in self.sources:
+            if isinstance(source, LiveSource):
+                source.stop()
 
     def close(self) -> None:
         """Close the sources."""
+        self.stop()
         with contextlib.ExitStack() as closing:
             for source in self.sources:
                 closing.callback(source.close)

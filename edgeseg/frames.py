@@ -57,12 +57,13 @@ class SourceCounts:
     captured: int = 0
     """Frames that a live source had: each is delivered, dropped, late, or waits as the newest."""
     dropped: int = 0
-    """A newer one came before anybody took it."""
+    """Gave no result: a newer one came before anybody took it, it could not be decoded, or the run
+    ended."""
     late: int = 0
     """Taken, and left out for being older than the greatest age that is allowed."""
     reconnects: int = 0
     damaged: int = 0
-    """Could not be decoded."""
+    """Could not be decoded; of a live source, those that were captured count as dropped too."""
     converted: int = 0
     """4:2:0 frames whose matrix or range was not the engine's."""
     resized: int = 0
@@ -106,6 +107,9 @@ class LiveSource(Protocol):
 
     def read_into(self, pixels: Buffer) -> FrameTime | None:
         """What a Source does: wait for a frame."""
+
+    def stop(self) -> None:
+        """Let the camera end, without waiting for that; `close` waits for it."""
 
     def close(self) -> None:
         """Free everything; closing twice is fine."""

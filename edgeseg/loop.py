@@ -4,6 +4,7 @@ On a CPU this beats a pipeline of stages: a stage waits for the slowest, a worke
 memory of a frame's size is allocated before the first frame.
 """
 
+import atexit
 import logging
 import queue
 import threading
@@ -22,6 +23,8 @@ Draw = Callable[["Result"], Pixels]
 """Draws what is in one slot into memory of its own; one for each slot."""
 
 log = logging.getLogger(__name__)
+
+_running: "weakref.WeakSet[FrameLoop]" = weakref.WeakSet()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -86,6 +89,7 @@ class FrameLoop:
         Raises:
             Whatever a worker raised, after the results before it.
         """
+        _running.add(self)
         for worker in self._workers:
             worker.start()
         index = 0
@@ -105,15 +109,21 @@ class FrameLoop:
         if self._failure is not None:
             raise self._failure
 
-    def stop(self) -> None:
-        """End the workers and wait for them; the cameras are the caller's to close."""
+    def stop(self, patience_s: float | None = None) -> None:
+        """End the workers and wait for them; the cameras are the caller's to close.
+
+        A worker that is at a frame for longer than `patience_s` is left alone; None waits for it.
+        """
+        until_s = None if patience_s is None else time.monotonic() + patience_s
         self._ended = True
         self._cameras.stop()
         for _ in self._workers:
             self._free.put(None)
         for worker in self._workers:
             if worker.ident is not None:
-                worker.join()
+                worker.join(None if until_s is None else max(0.0, until_s - time.monotonic()))
+        if self.is_at_rest():
+            _running.discard(self)
         if self._engine.memory_mode is not None:
             self._part_from_slots()
 
@@ -142,7 +152,8 @@ class FrameLoop:
         except BaseException as error:  # noqa: BLE001 - it is raised again by `results`
             self._failure = self._failure or error
             self._ended = True
-            for _ in self._workers:  # the others may wait for a slot that nobody gives back now
+            self._cameras.stop()  # the others may wait for a frame of a camera that is silent
+            for _ in self._workers:  # or for a slot that nobody gives back now
                 self._free.put(None)
         with self._ready:
             self._working -= 1
@@ -221,3 +232,10 @@ def _slots(engine: Engine) -> list[Slot]:
 def slot_count(workers: int) -> int:
     """How many frames may be in flight, the consumer's included."""
     return workers + 2
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Wait for workers that nobody waited for: one in native code would abort Python's end."""
+    for loop in list(_running):
+        loop.stop()

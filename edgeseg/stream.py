@@ -14,9 +14,9 @@ from edgeseg.delivery import Delivery, counts_of
 from edgeseg.drawing import draws_of, picture_size
 from edgeseg.engine import Engine
 from edgeseg.errors import VideoError
-from edgeseg.frames import Source
+from edgeseg.frames import LiveSource, Source
 from edgeseg.loop import Draw, FrameLoop, Result
-from edgeseg.sources import Timing, default_workers, names_of, opened_sources
+from edgeseg.sources import Given, Timing, default_workers, names_of, opened_sources
 from edgeseg.tables import needs
 from edgeseg.types import RuntimeOptions
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from edgeseg.video import SinkOptions
 
 Visualize = Literal["overlay", "mask", "side-by-side"]
+
+PATIENCE_S = 0.4
+"""How long an interrupted run waits for frames that are worked on; some networks take seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,8 @@ class Show:
 
 def stream(
     engine: Engine | str | Path,
-    source: str | Source | Sequence[str | Source],
-    sinks: Sequence[str] = (),
+    source: Given | Sequence[Given],
+    sinks: str | Sequence[str] = (),
     *,
     workers: int | None = None,
     show: Show | None = None,
@@ -65,6 +68,7 @@ def stream(
     """
     own = engine if isinstance(engine, Engine) else Engine.open(engine, runtime=runtime)
     asked = [source] if isinstance(source, str) or not isinstance(source, Sequence) else source
+    sinks = [sinks] if isinstance(sinks, str) else sinks
     wake = threading.Condition()
     sources: list[Source] = []
     try:
@@ -117,6 +121,7 @@ class Stream:
         self._scope = contextlib.ExitStack()
         self._loop: FrameLoop | None = None
         self._scope.callback(self._close_engine)
+        self._scope.callback(self._count_unanswered)  # when the cameras count no more
         self._cameras = Cameras(
             sources,
             wake,
@@ -142,33 +147,25 @@ class Stream:
     def __iter__(self) -> Iterator[Result]:
         try:
             for result in self._results:
-                self._answered[result.camera] += 1
                 if self._is_late(result):
-                    counts_of(self.sources[result.camera]).late += 1
+                    self._leave_out(result)
                     continue
                 self._sinks.deliver(result, self.sources[result.camera])
+                self._answered[result.camera] += 1
                 self._delivered += 1
                 yield result
                 if self._sinks.wants_to_stop:
                     break
-        finally:
-            self.close()
+        except BaseException as error:
+            self._end(_patience(type(error)))
+            raise
+        self.close()
         if self._delivered == 0:
-            names = " and ".join(source.info.name for source in self.sources)
-            raise VideoError(f"{names or 'the source'} has no frame", fix="check the source")
+            raise self._nothing()
 
     def close(self) -> None:
         """End the workers, finish what the sinks wrote, free everything; twice is fine."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            self._results.close()  # type: ignore[attr-defined]
-            if self._loop is not None:
-                self._loop.stop()
-                self._count_unanswered(self._loop)
-        finally:
-            self._scope.close()
+        self._end(None)
 
     def __enter__(self) -> "Stream":
         return self
@@ -179,13 +176,26 @@ class Stream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._end(_patience(kind))
 
-    def _count_unanswered(self, loop: FrameLoop) -> None:
+    def _end(self, patience_s: float | None) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._results.close()  # type: ignore[attr-defined]
+            if self._loop is not None:
+                self._loop.stop(patience_s)
+        finally:
+            self._scope.close()
+
+    def _count_unanswered(self) -> None:
         """Live frames that were in work when the run ended were dropped."""
-        for source, read, answered in zip(self.sources, loop.read, self._answered, strict=True):
-            if source.info.live:
-                counts_of(source).dropped += read - answered
+        read = self._loop.read if self._loop is not None else self._answered
+        for source, count, answered in zip(self.sources, read, self._answered, strict=True):
+            if isinstance(source, LiveSource):
+                with source.wake:
+                    source.counts.dropped += count - answered
 
     def _close_engine(self) -> None:
         if self._loop is None or self._loop.is_at_rest():
@@ -197,6 +207,25 @@ class Stream:
         if greatest_ms is None or not self.sources[result.camera].info.live:
             return False
         return 1e3 * (time.monotonic() - result.time.captured_s) > greatest_ms
+
+    def _leave_out(self, result: Result) -> None:
+        self._answered[result.camera] += 1
+        source = self.sources[result.camera]
+        if isinstance(source, LiveSource):
+            with source.wake:
+                source.counts.late += 1
+
+    def _nothing(self) -> VideoError:
+        """Why there was not one result."""
+        names = " and ".join(source.info.name for source in self.sources)
+        late = sum(counts_of(source).late for source in self.sources)
+        if late:
+            return VideoError(
+                f"every frame of {names} was too old: {late} were older than "
+                f"{self._timing.max_age_ms:g} ms",
+                fix="give a greater --max-age, or take a faster network or a smaller frame",
+            )
+        return VideoError(f"{names or 'the source'} has no frame", fix="check the source")
 
     def _text(self, result: Result) -> str:
         """What stands above the picture; the rate is that of the results before."""
@@ -233,3 +262,9 @@ class Stream:
             visualize=show.visualize,
             alpha=show.alpha,
         )
+
+
+def _patience(ending: type[BaseException] | None) -> float | None:
+    """How long work that goes on is waited for: without an end, but where a signal ends the run."""
+    harmless = ending is None or issubclass(ending, (Exception, GeneratorExit))
+    return None if harmless else PATIENCE_S

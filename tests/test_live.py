@@ -5,19 +5,24 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from edgeseg import loop
+from edgeseg.cli.run_verb import command
 from edgeseg.engine import Engine
 from edgeseg.errors import OutputError, UsageError, VideoError
-from edgeseg.run import run
+from edgeseg.loop import Result
+from edgeseg.run import RunSummary, run
 from edgeseg.sources import Timing
 from edgeseg.stream import stream
-from edgeseg.types import Slot
+from edgeseg.types import Size, Slot
 from edgeseg.video import SINKS, SOURCES, SourceOptions
 from edgeseg.video.capture import Capture
 from tests.small import RecordingSink
@@ -79,13 +84,90 @@ def test_an_overloaded_loop_drops_and_counts_exactly_and_its_results_stay_fresh(
 
 @pytest.mark.usefixtures("slow")
 def test_results_that_are_too_old_are_left_out_and_counted(small_null: Path) -> None:
-    with pytest.raises(VideoError, match="has no frame"):
-        run(small_null, SMALL, timing=Timing(rate=Fraction(60), max_age_ms=10))
-
     frames = stream(small_null, SMALL, timing=Timing(rate=Fraction(60), max_age_ms=4000))
     delivered = sum(1 for _ in frames)
     counts = frames.source.counts  # type: ignore[attr-defined]
     assert delivered + counts.dropped + counts.late == counts.captured
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_greatest_age_that_no_result_keeps_is_named(small_null: Path) -> None:
+    timing = Timing(rate=Fraction(60), max_age_ms=10, seconds=0.3)
+
+    with pytest.raises(VideoError, match=r"every frame of null was too old.*\n.*--max-age"):
+        run(small_null, SMALL, timing=timing)
+
+
+def test_a_worker_that_breaks_ends_the_run_though_no_frame_comes_any_more(
+    small_null: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other worker waits for a frame, and would for ever."""
+    camera = ToldCamera(Size(96, 128))
+    camera.show(1)
+    source = Capture(lambda _size: camera, SourceOptions())
+
+    def breaks(_engine: Engine, _slot: Slot) -> None:
+        time.sleep(0.1)  # until the other one waits
+        raise RuntimeError("the driver went away")
+
+    monkeypatch.setattr(Engine, "launch", breaks)
+    frames = stream(small_null, source, workers=2)
+    failed: list[BaseException] = []
+
+    def consume() -> None:
+        try:
+            next(iter(frames))
+        except RuntimeError as error:
+            failed.append(error)
+
+    consumer = threading.Thread(target=consume, daemon=True)
+    consumer.start()
+    consumer.join(5)
+    camera.show(2)  # lets what hangs end
+
+    assert [str(error) for error in failed] == ["the driver went away"]
+
+
+def test_an_interrupted_run_does_not_wait_for_a_frame_that_takes_long_and_counts_it(
+    small_null: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, count = Engine.launch, itertools.count()
+    began, goes_on = threading.Event(), threading.Event()
+
+    def hangs(self: Engine, slot: Slot) -> None:
+        if next(count) >= 3:
+            began.set()
+            goes_on.wait(8)
+        launch(self, slot)
+
+    monkeypatch.setattr(Engine, "launch", hangs)
+    ended: list[RunSummary] = []
+    began_s = 0.0
+
+    def interrupt(_step: str, done: int, _total: int | None) -> None:
+        nonlocal began_s
+        if done == 3:
+            assert began.wait(10)
+            began_s = time.monotonic()
+            raise KeyboardInterrupt
+
+    timing = Timing(rate=Fraction(60))
+    endless = "null://?seconds=1000&size=128x96"
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(small_null, endless, timing=timing, on_progress=interrupt,
+                on_interrupt=ended.append)  # fmt: skip
+        took_s = time.monotonic() - began_s
+        assert any(thread.name.startswith("worker-") for thread in threading.enumerate())
+    finally:
+        goes_on.set()
+    loop._stop_all()
+
+    assert took_s < 5
+    assert not any(thread.name.startswith("worker-") for thread in threading.enumerate())
+    counts = ended[0].cameras[0].counts
+    assert ended[0].frames == 3
+    assert counts.captured == 3 + counts.dropped
 
 
 @pytest.mark.usefixtures("slow")
@@ -96,7 +178,7 @@ def test_two_sources_share_an_engine_fairly(small_null: Path) -> None:
     assert abs(first.frames - second.frames) <= 2
     for camera in (first, second):
         assert camera.frames + camera.counts.dropped == camera.counts.captured
-    assert (first.name, second.name) == ("null", "null")
+    assert (first.name, second.name) == ("null 0", "null 1")
 
 
 def test_files_of_several_sources_lose_nothing_and_a_sink_for_each_gets_its_own(
@@ -150,15 +232,28 @@ def test_a_window_that_was_closed_ends_the_run(small_null: Path) -> None:
 
 
 def test_a_sink_that_breaks_ends_a_live_run_at_once(small_null: Path) -> None:
+    frames = stream(
+        small_null,
+        "null://?seconds=1000&size=128x96",
+        ["breaking://", "recording://"],
+        timing=Timing(rate=Fraction(60)),
+    )
+    delivered: list[Result] = []
     with pytest.raises(OutputError, match="the disk is full"):
-        run(
-            small_null,
-            "null://?seconds=1000&size=128x96",
-            ["breaking://", "recording://"],
-            timing=Timing(rate=Fraction(60)),
-        )
+        delivered.extend(frames)
 
     assert RecordingSink.opened[0].closed
+    counts = frames.source.counts  # type: ignore[attr-defined]
+    assert counts.captured == len(delivered) + counts.dropped
+
+
+def test_one_sink_and_a_path_need_no_list(small_null: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((96, 128, 3), np.uint8))
+
+    done = run(small_null, tmp_path, "recording://")
+
+    assert (done.frames, done.outputs) == (1, ["recording://"])
+    assert len(RecordingSink.opened) == 1
 
 
 def test_no_frame_is_shown_under_the_time_of_another_through_reconnects(
@@ -191,6 +286,16 @@ def test_no_frame_is_shown_under_the_time_of_another_through_reconnects(
     assert [when for _, _, when in shown] == sorted(when for _, _, when in shown)
 
 
+def test_lines_of_json_have_the_standard_output_for_themselves(
+    small_null: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command(small_null, "null://?seconds=0.1&size=128x96", stats="-")
+
+    assert [json.loads(line)["index"] for line in capfd.readouterr().out.splitlines()] == [0, 1, 2]
+    with pytest.raises(UsageError, match="--json"):
+        command(small_null, "null://", stats="-", as_json=True)
+
+
 @pytest.mark.parametrize(
     ("field", "text"), [("max_age_ms", "--max-age"), ("patience_s", "--patience")]
 )
@@ -208,8 +313,8 @@ def test_a_signal_ends_a_live_run_within_a_second_and_its_file_plays(
     running = subprocess.Popen(
         [sys.executable, "-m", "edgeseg", "run", str(small_null),
          "synthetic://?size=128x96&seconds=600", str(target), "--rate", "30",
-         "--codec", "mpeg4", "--stats", str(statistics)],
-        stderr=subprocess.PIPE, text=True,
+         "--codec", "mpeg4", "--stats", str(statistics), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     try:
@@ -220,7 +325,7 @@ def test_a_signal_ends_a_live_run_within_a_second_and_its_file_plays(
             time.sleep(0.05)
         began = time.monotonic()
         running.send_signal(ending)
-        running.communicate(timeout=30)
+        printed, _ = running.communicate(timeout=30)
         took_s = time.monotonic() - began
     finally:
         running.kill()
@@ -233,3 +338,6 @@ def test_a_signal_ends_a_live_run_within_a_second_and_its_file_plays(
         assert sum(1 for _ in container.decode(video=0)) >= 5
     lines = [json.loads(line) for line in statistics.read_text().splitlines()]
     assert all(line["schema"] == 1 for line in lines)
+    summary = json.loads(printed)
+    (camera,) = summary["cameras"]
+    assert summary["frames"] == camera["captured"] - camera["dropped"] >= len(lines) - 1

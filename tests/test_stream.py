@@ -154,15 +154,17 @@ def test_an_extra_copy_in_a_sink_is_seen(engine: Engine) -> None:
 
 @pytest.mark.parametrize("pixel_format", ["nv12", "bgr8"])
 def test_other_pixel_formats_are_drawn_without_allocating(
-    small_int8: Path, pixel_format: str, tmp_path: Path
+    pixel_format: str, tmp_path: Path
 ) -> None:
-    from tests.small import working_directory
+    from tests.small import NETWORK, SIZE, working_directory
 
     with working_directory(tmp_path):
         built = edgeseg.build(
-            small_int8 / "recipe.toml",
-            frame_format=pixel_format,
+            NETWORK,
+            size=SIZE,
             frame=BIG,
+            frame_format=pixel_format,
+            backend="null",
             out=tmp_path / "engine",
         )
     source = open_source(

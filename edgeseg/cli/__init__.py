@@ -35,8 +35,8 @@ VERBS = (
 """Each is the function `command` of the module VERB_verb in this folder."""
 
 INTERRUPTED, TERMINATED, BUG = 130, 143, 1
-UNSTOPPABLE = "tensorrt-build"
-"""The name of a thread that is inside TensorRT for as long as a build takes."""
+UNSTOPPABLE = ("tensorrt-build", "worker-")
+"""How the names of threads begin that may be in native code for long: a build, a launch."""
 
 
 class _Terminated(BaseException):
@@ -68,11 +68,11 @@ def _app() -> typer.Typer:
 
 
 def _leave_at_once(code: object) -> None:
-    """End the process here where a build of TensorRT cannot be stopped.
+    """End the process here where a build of TensorRT, or a long launch, cannot be stopped.
 
     Python's own end would take memory away from the native code of that thread.
     """
-    if any(thread.name == UNSTOPPABLE for thread in threading.enumerate()):
+    if any(thread.name.startswith(UNSTOPPABLE) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else BUG)

@@ -77,7 +77,7 @@ def _camera_document(camera: "CameraSummary") -> dict[str, Any]:
         "name": camera.name,
         "live": camera.live,
         "frames": camera.frames,
-        "fps": camera.fps if len(camera.delivered_s) > 1 else None,
+        "fps": camera.fps if camera.frames > 1 else None,
         "age_ms": summarise(list(camera.age_ms)) if camera.age_ms else None,
         **asdict(camera.counts),
     }
@@ -87,7 +87,7 @@ def _camera_text(camera: "CameraSummary") -> str:
     """Frames, and what became of those that gave no result."""
     counts = camera.counts
     parts = [f"{camera.frames} frames"]
-    if len(camera.delivered_s) > 1:
+    if camera.frames > 1:
         parts.append(f"{camera.fps:.1f} fps")
     if camera.live:
         parts.append(f"{counts.dropped} of {counts.captured} dropped")

@@ -8,6 +8,7 @@ import typer
 from edgeseg.cli.gpu_options import Memory, Sync, runtime_from
 from edgeseg.cli.run_report import fraction, print_run, run_document
 from edgeseg.cli.show import Json, print_json, progress
+from edgeseg.errors import UsageError
 
 
 def command(
@@ -51,30 +52,41 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Run an engine on cameras, streams, videos or folders, into any number of sinks."""
-    from edgeseg.run import run
+    from edgeseg.run import RunSummary, run
     from edgeseg.sources import Timing
     from edgeseg.stream import Show
 
     named = [source] if source else []
+    if stats == "-" and as_json:
+        raise UsageError("--stats - and --json write to one place", fix="give --stats a file")
     sources, outputs = (more, [*named, *(sinks or [])]) if more else (named, sinks)
-    with progress() as report:
-        done = run(
-            engine,
-            sources,
-            outputs or ["null://"],
-            workers=workers,
-            show=Show(visualize=visualize, alpha=alpha, legend=legend),
-            codec=codec,
-            timing=Timing(
-                rate=fraction(rate, "--rate"),
-                fps=fraction(fps, "--fps"),
-                max_age_ms=max_age,
-                patience_s=patience,
-                seconds=seconds,
-            ),
-            scale=scale,
-            statistics=stats,
-            runtime=runtime_from(memory, sync),
-            on_progress=report,
-        )
-    print_json(run_document(done)) if as_json else print_run(done, sync)
+    ended: list[RunSummary] = []
+    try:
+        with progress() as report:
+            done = run(
+                engine,
+                sources,
+                outputs or ["null://"],
+                workers=workers,
+                show=Show(visualize=visualize, alpha=alpha, legend=legend),
+                codec=codec,
+                timing=Timing(
+                    rate=fraction(rate, "--rate"),
+                    fps=fraction(fps, "--fps"),
+                    max_age_ms=max_age,
+                    patience_s=patience,
+                    seconds=seconds,
+                ),
+                scale=scale,
+                statistics=stats,
+                runtime=runtime_from(memory, sync),
+                on_progress=report,
+                on_interrupt=ended.append,
+            )
+            ended.append(done)
+    finally:  # behind the bars, which stand where the table is to be
+        for done in ended:
+            if as_json:
+                print_json(run_document(done))
+            elif stats != "-":  # whoever reads the lines expects nothing else there
+                print_run(done, sync)

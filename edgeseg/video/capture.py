@@ -22,11 +22,15 @@ OpenCamera: TypeAlias = Callable[[Size | None], Camera]
 """Opens the camera, to deliver frames of a size; None for their own."""
 
 POLL_S = 0.2
-"""The longest that a camera may take over one `grab`; closing waits no longer than that."""
+"""The longest that a camera may take over one `grab`."""
+CLOSE_S = 0.4
+"""The longest that closing waits, from the moment at which the camera was told to stop."""
 QUIET_S = 2.0
 """After this long without a frame a warning says so, and again each time that has doubled."""
 STALLED_S = 6.0
 """After this long without a frame a camera counts as lost."""
+INTERVALS = 5
+"""Of a source that says its rate, both are never less than this many intervals."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 4.0
 """Between attempts to open a lost camera."""
 
@@ -58,12 +62,14 @@ class Capture:
         self._over = False
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
+        self._give_up_s = 0.0
         self._epoch = 0
         self._start_s: float | None = None
         self._last_size: Size | None = None
         self._first_size: Size | None = None
         camera = open_camera(wanted.scale_to)
         self.info = replace(camera.info, live=True)
+        self._patient_s = float(INTERVALS / self.info.fps) if self.info.fps else 0.0
         self._thread = threading.Thread(
             target=self._run, args=(camera,), name=f"camera {self.info.name}", daemon=True
         )
@@ -102,7 +108,9 @@ class Capture:
         try:
             newest.grab.write_into(pixels)
         except VideoError as error:
-            self.counts.damaged += 1
+            with self.wake:
+                self.counts.damaged += 1
+                self.counts.dropped += 1
             log.debug("a frame of %s is left out: %s", self.info.name, error.problem)
             return None
         finally:
@@ -122,11 +130,18 @@ class Capture:
             if (when := self.take(pixels)) is not None or self.is_over:
                 return when
 
+    def stop(self) -> None:
+        """Let the camera end, without waiting for that: several ones end at the same time."""
+        if not self._stopping.is_set():
+            self._give_up_s = time.monotonic() + CLOSE_S
+            self._stopping.set()
+
     def close(self) -> None:
         """Stop the camera; reading on gives None."""
-        self._stopping.set()
+        self.stop()
         if self._thread is not threading.current_thread():
-            self._thread.join(2 * POLL_S)
+            self._thread.join(max(0.0, self._give_up_s - time.monotonic()))
+        _running.discard(self)
         with self.wake:
             self._over, self._failure = True, None
             self._drop()
@@ -159,7 +174,8 @@ class Capture:
 
     def _drain(self, camera: Camera) -> bool:
         """Take frames until the camera is lost (False), or is over or to be closed (True)."""
-        last_s, warn_s = time.monotonic(), QUIET_S
+        first_warn_s, stalled_s = max(QUIET_S, self._patient_s), max(STALLED_S, self._patient_s)
+        last_s, warn_s = time.monotonic(), first_warn_s
         while not self._stopping.is_set():
             try:
                 grab = camera.grab(POLL_S)
@@ -171,10 +187,10 @@ class Capture:
             quiet_s = time.monotonic() - last_s
             if grab is not None:
                 self._offer(grab)
-                last_s, warn_s = time.monotonic(), QUIET_S
+                last_s, warn_s = time.monotonic(), first_warn_s
             elif camera.ended:
                 break
-            elif quiet_s > STALLED_S and self._opens_again:
+            elif quiet_s > stalled_s and self._opens_again:
                 log.warning("%s is silent; it is opened again", self.info.name)
                 return False
             elif quiet_s > warn_s:
@@ -227,5 +243,8 @@ class Capture:
 @atexit.register
 def _close_all() -> None:
     """Close what nobody closed: Python may not end while a thread of it is in native code."""
-    for capture in list(_running):
+    left = list(_running)
+    for capture in left:
+        capture.stop()
+    for capture in left:
         capture.close()

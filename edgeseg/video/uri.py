@@ -81,7 +81,7 @@ def _split(uri: str, schemes: Mapping[str, str], *, kind: str) -> Address:
         raise UsageError(f"the {kind} is empty", fix="give a path or a URI")
     matched = _SCHEME.fullmatch(uri)
     if matched is None:
-        scheme, rest = ("v4l2" if uri.startswith("/dev/video") else "file"), uri
+        scheme, rest = ("v4l2" if uri.startswith(("/dev/video", "/dev/v4l/")) else "file"), uri
     else:
         scheme, rest = matched[1].lower(), matched[2]
     if scheme in NOT_YET and scheme not in schemes:

@@ -1,11 +1,14 @@
 import logging
 import threading
 import time
+from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
+from edgeseg.cameras import Cameras
 from edgeseg.errors import VideoError
-from edgeseg.frames import LiveSource
+from edgeseg.frames import LiveSource, Source
 from edgeseg.types import Size
 from edgeseg.video import SourceOptions, capture
 from edgeseg.video.capture import Capture
@@ -169,6 +172,27 @@ def test_a_frame_that_cannot_be_decoded_is_counted_and_the_next_one_comes() -> N
     assert options.counts.damaged == 1
     assert opener.cameras[0].held == set()
     source.close()
+    assert (options.counts.captured, options.counts.dropped) == (2, 1)
+
+
+def test_a_slow_source_that_says_its_rate_is_not_taken_for_a_silent_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(capture, "QUIET_S", 0.02)
+    monkeypatch.setattr(capture, "STALLED_S", 0.05)
+    opener, options = Opener(), SourceOptions()
+
+    def slow(size: Size | None) -> ToldCamera:
+        camera = opener(size)
+        camera.info = replace(camera.info, fps=Fraction(1, 4))
+        return camera
+
+    source = Capture(slow, options)
+    time.sleep(0.2)
+    source.close()
+
+    assert "no frame" not in caplog.text
+    assert options.counts.reconnects == 0
 
 
 def test_another_size_in_mid_stream_starts_a_new_epoch_and_is_counted() -> None:
@@ -212,3 +236,25 @@ def test_closing_wakes_whoever_waits_and_does_not_wait_for_a_driver_that_hangs(
     assert found == [None]
     assert time.monotonic() - began < 1
     hangs.set()
+
+
+def test_drivers_that_hang_are_given_up_together_and_once() -> None:
+    hangs = threading.Event()
+
+    class Hanging(ToldCamera):
+        def grab(self, timeout_s: float) -> None:
+            hangs.wait(20 + timeout_s)
+
+    wake = threading.Condition()
+    sources: list[Source] = [
+        Capture(lambda size: Hanging(size), SourceOptions(wake=wake)) for _ in range(8)
+    ]
+    cameras = Cameras(sources, wake)
+
+    began = time.monotonic()
+    cameras.close()
+    capture._close_all()
+    took_s = time.monotonic() - began
+    hangs.set()
+
+    assert took_s < 4 * capture.CLOSE_S  # one after the other it would be eight times that

@@ -46,7 +46,7 @@ def taken(script: Script) -> tuple[list[float], int]:
     assert reader.ended
     reader.stop(5)
     assert script.closed.is_set()
-    return came, reader.skipped
+    return came, reader.take_skipped()
 
 
 def test_what_did_not_wait_long_is_all_there() -> None:

@@ -51,6 +51,13 @@ def test_a_part_that_is_no_picture_is_left_out() -> None:
     assert split(text + part(ONE)) == [ONE]
 
 
+def test_an_empty_part_is_left_out_and_does_not_end_the_decoder() -> None:
+    assert split(part(ONE, length=True) + part(b"", length=True) + part(b"") + part(TWO)) == [
+        ONE,
+        TWO,
+    ]
+
+
 def test_what_has_no_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multipart, "MOST_BYTES", 1000)
     with pytest.raises(VideoError, match="more than 1000 bytes"):

@@ -23,6 +23,7 @@ from edgeseg.video import (
 from edgeseg.video.sinks.folder import FolderSink
 from edgeseg.video.sinks.null import NullSink
 from edgeseg.video.sinks.video_file import VideoFileSink
+from edgeseg.video.uri import source_address
 
 FPS = Fraction(25)
 SIZE = Size(32, 48)
@@ -103,3 +104,8 @@ def test_null_counts(three_labels: Labels) -> None:
     sink.write(FrameView(index=7, picture=picture, labels=picture[..., 0]))
     sink.close()
     assert (sink.frames, sink.last_index) == (1, 7)
+
+
+def test_a_device_is_a_camera_by_any_of_its_names() -> None:
+    for path in ("/dev/video0", "/dev/v4l/by-id/usb-Cam-video-index0"):
+        assert source_address(path, SOURCES) == ("v4l2", path)

@@ -61,8 +61,7 @@ class Feed:
     """
 
     def __init__(self, open_stream: Callable[[], Stream], name: str) -> None:
-        self.skipped = 0
-        """Packets that were given up since they had waited too long; whoever reads it resets it."""
+        self._skipped = 0
         self.ended = False
         """Whether the stream is over, and all of it was taken."""
         self._open = open_stream
@@ -99,6 +98,12 @@ class Feed:
                     raise self._failure
                 self.ended = True
             return None
+
+    def take_skipped(self) -> int:
+        """How many packets were given up since the last call, for they had waited too long."""
+        with self._wake:
+            skipped, self._skipped = self._skipped, 0
+        return skipped
 
     def stop(self, timeout_s: float) -> None:
         """End the connection; wait for that no longer than `timeout_s`."""
@@ -140,10 +145,10 @@ class Feed:
             if lag_s > LONGEST_LAG_S or len(self._waiting) >= MOST_PACKETS:
                 self._needs_key = True
             if self._needs_key or (key and lag_s > CATCH_UP_S):
-                self.skipped += len(self._waiting)
+                self._skipped += len(self._waiting)
                 self._waiting.clear()
             if self._needs_key and not key:
-                self.skipped += 1
+                self._skipped += 1
                 return
             self._needs_key = False
             self._waiting.append(arrival)

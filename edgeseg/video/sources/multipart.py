@@ -97,7 +97,8 @@ def pictures(read: Callable[[], bytes], boundary: str) -> Iterator[bytes]:
         body = reader.exactly(int(length[1])) if length else reader.jpeg()
         if body is None:
             return
-        if kind is None or kind[1].lower().startswith(b"image/"):
+        # A decoder takes what is empty for the end; some cameras send it to keep a connection.
+        if body and (kind is None or kind[1].lower().startswith(b"image/")):
             yield body
 
 

@@ -90,7 +90,7 @@ class NetworkCamera:
         wanted: SourceOptions,
         scale_to: Size | None,
     ) -> None:
-        self._name, self._counts = name, wanted.counts
+        self._name, self._counts, self._lock = name, wanted.counts, wanted.wake
         self._decoded: deque[VideoFrame] = deque()
         self._latest_s = 0.0
         self._feed = Feed(open_stream, name)
@@ -171,9 +171,10 @@ class NetworkCamera:
         return self._decoded[0]
 
     def _decode(self, arrival: Arrival) -> None:
-        skipped, self._feed.skipped = self._feed.skipped, 0
-        self._counts.captured += skipped
-        self._counts.dropped += skipped
+        if skipped := self._feed.take_skipped():
+            with self._lock:
+                self._counts.captured += skipped
+                self._counts.dropped += skipped
         packet = arrival.packet
         if packet.size:
             # Its time goes through the decoder, which may give frames out in another order.
@@ -182,7 +183,8 @@ class NetworkCamera:
         try:
             self._decoded.extend(self._decoder.decode(packet))
         except av.FFmpegError as error:
-            self._counts.damaged += 1
+            with self._lock:
+                self._counts.damaged += 1
             log.debug("a part of what %s sent is left out: %s", self._name, error.strerror)
 
     def _grab_of(self, frame: VideoFrame) -> "_Grabbed":
