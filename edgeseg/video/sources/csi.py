@@ -86,9 +86,7 @@ def open_csi(rest: str, wanted: SourceOptions) -> Capture:
 
 
 def csi_options(rest: str, wanted: SourceOptions) -> CsiOptions:
-    """The options that `rest` writes; what it leaves open is the preferred size, or
-    1280x720, at 30 frames per second.
-    """
+    """The options that `rest` writes, for the rest the preferred size or 1280x720, 30 a second."""
     sensor, _, query = rest.partition("?")
     given = options_of(f"?{query}", ("size", "rate", "flip"), scheme="csi")
     if not re.fullmatch(r"\d{1,2}", sensor.strip("/") or "0"):

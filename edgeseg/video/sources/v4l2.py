@@ -78,7 +78,8 @@ class V4l2Camera:
         camera = f"{self._path} ({card.name})"
         buffer_type = frame_type(card, camera)
         modes = modes_of(self._node, buffer_type, also=wish.size or scale_to or wanted.prefers)
-        choice = chosen(modes, replace(wish, delivered=scale_to, prefers=wanted.prefers), camera=camera)
+        wish = replace(wish, delivered=scale_to, prefers=wanted.prefers)
+        choice = chosen(modes, wish, camera=camera)
         frames, rate = set_up(self._node, buffer_type, choice)
         self.format = frames.format
         self._size, size = frames.size, scale_to or frames.size
