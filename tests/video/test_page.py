@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeseg.errors import OutputError
 from edgeseg.frames import SourceCounts
 from edgeseg.types import PixelFormat, Size
 from edgeseg.video import FrameView, open_sink
@@ -282,3 +283,17 @@ def _count_until_silence(connection: Any) -> int:
             return count
         connection.send("next")
     return 10
+
+
+def test_a_server_that_does_not_start_is_told_before_the_run_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import uvicorn
+
+    async def serve(_server: object, sockets: object = None) -> None:
+        raise RuntimeError(f"no such protocol for {bool(sockets)}")
+
+    monkeypatch.setattr(uvicorn.Server, "serve", serve)
+    with pytest.raises(OutputError, match="does not start: no such protocol") as refused:
+        open_sink("http://127.0.0.1:0", options())
+    assert "edgeseg[serve]" in refused.value.fix

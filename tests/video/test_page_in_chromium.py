@@ -1,8 +1,6 @@
 """The live page in a real browser: what a viewer sees and clicks."""
 
-import base64
 import contextlib
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,17 @@ import numpy as np
 import pytest
 
 from edgeseg.frames import SourceCounts
-from edgeseg.types import Pixels
 from edgeseg.video import FrameView
 from tests.small import FRAME, street
 from tests.video.page_feed import LABELS, Feed, options, until, view
+from tests.video.page_in_browser import (
+    NOTHING,
+    colors,
+    difference,
+    drawn,
+    shown,
+    wait_for_frames,
+)
 
 pytestmark = pytest.mark.needs("playwright", "starlette", "uvicorn", "websockets", "cv2", "PIL")
 
@@ -105,26 +110,8 @@ def page(one_page: Any) -> Any:
     )
     one_page.select_option("#camera", label="front")
     one_page.fill("#opacity", "50")
-    _wait_for_frames(one_page, 2)
+    wait_for_frames(one_page, 2)
     return one_page
-
-
-def shown(page: Any) -> Pixels:
-    """The pixels of the picture's canvas."""
-    from PIL import Image
-
-    url = page.evaluate("document.getElementById('picture').toDataURL()")
-    data = base64.b64decode(url.partition(",")[2])
-    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
-def colors(mask: Pixels) -> Pixels:
-    return LABELS.palette()[mask]
-
-
-def difference(a: Pixels, b: Pixels) -> float:
-    """Mean, in levels of 255."""
-    return float(np.abs(a.astype(float) - b.astype(float)).mean())
 
 
 def test_a_click_changes_the_view(page: Any) -> None:
@@ -165,7 +152,7 @@ def test_a_class_that_is_clicked_is_hidden(page: Any) -> None:
     page.click("text=Mask")
 
     page.get_by_role("button", name=f"class {ROAD} ").click()
-    _wait_for_frames(page, 2)
+    wait_for_frames(page, 2)
     mask = shown(page)
 
     assert (labels == ROAD).any()
@@ -175,8 +162,8 @@ def test_a_class_that_is_clicked_is_hidden(page: Any) -> None:
 
 
 def test_the_numbers_move_and_the_charts_draw(page: Any) -> None:
-    _wait_for_frames(page, 3)
-    until(lambda: min(_drawn(page, f"#{name}-chart") for name in CHARTS) > 100)
+    wait_for_frames(page, 3)
+    until(lambda: min(drawn(page, f"#{name}-chart") for name in CHARTS) > 100)
 
     assert page.inner_text("#fps") == "30.0"
     assert 40 <= float(page.inner_text("#age")) <= 46
@@ -213,42 +200,75 @@ def test_another_camera_is_chosen_by_its_name(page: Any) -> None:
     page.click("text=Mask")
 
     page.select_option("#camera", label="back")
-    _wait_for_frames(page, 3)
+    wait_for_frames(page, 3)
 
     assert np.array_equal(shown(page), colors(labels))
 
 
 def test_pause_holds_the_picture_and_the_keyboard_lets_it_go_on(page: Any) -> None:
-    page.click("#pause")
+    page.click("text=Mask")
+    page.keyboard.press("Space")
     page.wait_for_timeout(300)
     held = page.inner_text("#frames")
     page.wait_for_timeout(300)
 
     assert page.inner_text("#frames") == held
     assert page.inner_text("#status") == "Paused"
-    page.evaluate("document.activeElement.blur()")
     page.keyboard.press("Space")
-    _wait_for_frames(page, 1)
-    page.keyboard.press("2")
-    assert page.is_checked("input[value=mask]")
+    wait_for_frames(page, 1)
+    page.keyboard.press("4")
+    assert page.is_checked("input[value=picture]")
     assert page.inner_text("#status") == "Live"
 
 
-def test_a_server_that_comes_back_is_found_again(open_page: OpenPage) -> None:
+def test_the_end_of_a_run_is_told_and_the_next_run_is_found(open_page: OpenPage) -> None:
     first = Feed("http://127.0.0.1:0", options())
     with contextlib.closing(open_page(first.url)) as page:
         with contextlib.closing(first):
             page.wait_for_selector("#status[data-state=live]")
         page.wait_for_selector("#status[data-state=lost]")
-        told = page.inner_text("#banner")
+        told = page.inner_text("#status"), page.inner_text("#banner")
 
         second = Feed(first.url.rstrip("/"), options(title="another network"))
         with contextlib.closing(second):
             page.wait_for_selector("#status[data-state=live]")
-            title = page.inner_text("#title")
+            title, banner = page.inner_text("#title"), page.is_visible("#banner")
+            page.click("#pause")
+        page.wait_for_selector("#status[data-state=lost]")
+        with contextlib.closing(Feed(first.url.rstrip("/"), options())):
+            page.wait_for_selector("#status[data-state=paused]")
 
-    assert "Trying again" in told
-    assert title == "another network"
+    assert told[0] == "The run is over"
+    assert "next one" in told[1]
+    assert (title, banner) == ("another network", False)
+
+
+def test_a_server_that_dies_is_told_from_a_run_that_ended(open_page: OpenPage) -> None:
+    mortal = Feed("http://127.0.0.1:0", options())
+    with contextlib.closing(mortal), contextlib.closing(open_page("about:blank")) as page:
+        page.route_web_socket("**/live", lambda viewer: viewer.close(code=4000))
+        page.goto(mortal.url)
+        page.wait_for_selector("#status[data-state=lost]")
+        assert page.inner_text("#status") == "Connection lost"
+        assert "Trying again" in page.inner_text("#banner")
+
+
+def test_no_camera_is_shown_under_the_name_of_another(open_page: OpenPage) -> None:
+    feed = Feed("http://127.0.0.1:0", options(cameras=("front", "silent")))
+    with contextlib.closing(feed), contextlib.closing(open_page(feed.url)) as page:
+        page.wait_for_selector("#waiting", state="hidden")
+        page.click("#pause")
+        page.select_option("#camera", label="silent")
+        page.wait_for_selector("#waiting", state="visible")
+        page.wait_for_selector("#status[data-state=quiet]")
+        assert page.inner_text("#status") == "No frame yet"
+        assert shown(page).max() == 0
+        assert page.inner_text("#age") == NOTHING
+        told = page.inner_text("#cameras tr[data-quiet]").split()
+        assert told == ["silent", "0.0", NOTHING, NOTHING, "0"]
+        page.select_option("#camera", label="front")
+        page.wait_for_selector("#waiting", state="hidden")
+        assert shown(page).max() > 0
 
 
 def test_the_token_is_asked_for_and_leaves_the_address(open_page: OpenPage) -> None:
@@ -269,25 +289,3 @@ def test_the_page_fits_a_phone(open_page: OpenPage, feed: Feed) -> None:
         phone.wait_for_selector("#waiting", state="hidden")
 
         assert phone.evaluate("document.documentElement.scrollWidth") == 360
-
-
-def _wait_for_frames(page: Any, count: int) -> None:
-    """Until the number of frames has changed as often."""
-    for _ in range(count):
-        text = page.inner_text("#frames")
-        until(lambda text=text: page.inner_text("#frames") != text)
-
-
-def _drawn(page: Any, chart: str) -> int:
-    """How many of its pixels are not empty."""
-    return int(
-        page.eval_on_selector(
-            chart,
-            """(chart) => {
-              if (!chart.width || !chart.height) return 0;
-              const context = chart.getContext("2d");
-              const { data } = context.getImageData(0, 0, chart.width, chart.height);
-              return data.filter((value, at) => at % 4 === 3 && value).length;
-            }""",
-        )
-    )

@@ -1,10 +1,7 @@
-"""rtsp:// as a sink: served and read back by FFmpeg, published to a real server."""
+"""rtsp:// as a sink that serves; it is read back by FFmpeg."""
 
 import contextlib
-import logging
-import queue
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -17,23 +14,14 @@ import pytest
 from av.container import InputContainer
 
 from edgeseg.errors import MissingPackage, OutputError, UsageError
-from edgeseg.types import Labels, Pixels, Size
-from edgeseg.video import FrameView, Sink, SinkOptions, gstreamer, open_sink
-from edgeseg.video.sinks import rtsp_publish
+from edgeseg.types import Pixels
+from edgeseg.video import FrameView, Sink, gstreamer, open_sink
+from tests.video.rtsp_pictures import COLOUR, LABELS, PATIENCE_S, SIZE, WANTED, shown, until
 from tests.video.system_gi import make_gi_importable
 
 pytestmark = pytest.mark.needs("av", "cv2")
 
-SIZE = Size(97, 128)
-"""Its last row is one too many for 4:2:0."""
-COLOUR = (200, 30, 60)
-WANTED = SinkOptions(
-    size=SIZE, fps=None, labels=Labels(names=("Road",), colors=((1, 2, 3),)), live=True
-)
-LABELS = np.zeros(SIZE, np.uint8)
 TCP = {"rtsp_transport": "tcp", "fpsprobesize": "0"}
-PATIENCE_S = 20.0
-"""The longest that anything may take on a machine that does much else."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,41 +31,12 @@ def _gi(gstreamer: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @contextlib.contextmanager
-def shown(sink: Sink) -> Iterator[list[float]]:
-    """Inside the block `sink` is given a picture again and again; how long each `write` took."""
-    picture = np.full((*SIZE, 3), COLOUR, np.uint8)
-    over, took_s = threading.Event(), []
-
-    def run() -> None:
-        while not over.wait(0.02):
-            start_s = time.monotonic()
-            sink.write(FrameView(index=len(took_s), picture=picture, labels=picture[..., 0]))
-            took_s.append(time.monotonic() - start_s)
-
-    loop = threading.Thread(target=run, daemon=True)
-    loop.start()
-    try:
-        yield took_s
-    finally:
-        over.set()
-        loop.join(5)
-
-
-@contextlib.contextmanager
 def watched(port: int, options: dict[str, str] = TCP) -> Iterator[Callable[[], Pixels]]:
     """Gives the next picture that a viewer sees."""
     url = f"rtsp://127.0.0.1:{port}/seg"
     with av.open(url, options=options, timeout=PATIENCE_S) as container:
         frames = container.decode(video=0)
         yield lambda: next(frames).to_ndarray(format="rgb24")
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Whether `condition` came true in time."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.02)
-    return condition()
 
 
 @pytest.fixture
@@ -200,89 +159,3 @@ def test_without_pygobject_serving_names_the_line_that_installs_it(
     with pytest.raises(MissingPackage) as refused:
         open_sink("rtsp://@:0/seg", WANTED)
     assert "apt install python3-gi" in refused.value.fix
-
-
-class Recorder:
-    """The server of rtsp_recorder.py in a process of its own."""
-
-    def __init__(self, python: Path, port: int = 0) -> None:
-        script = Path(__file__).with_name("rtsp_recorder.py")
-        self._process = subprocess.Popen(
-            [python, script, str(port)], stdout=subprocess.PIPE, text=True
-        )
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.port = int(self.next_line().split()[1])
-
-    def next_line(self) -> str:
-        return self._lines.get(timeout=PATIENCE_S)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait(5)
-        self._reader.join(5)
-
-    def _read(self) -> None:
-        with self._process.stdout as lines:
-            for line in lines:
-                self._lines.put(line)
-
-
-def test_publisher_finds_a_server_again_that_was_killed(
-    gstreamer: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, logger="edgeseg")
-    recorder = Recorder(gstreamer)
-    try:
-        sink = open_sink(f"rtsp://me:secret@127.0.0.1:{recorder.port}/live", WANTED)
-        with shown(sink) as took_s:
-            first = recorder.next_line().split()
-            recorder.kill()
-            writes = len(took_s)
-            assert until(lambda: len(took_s) > writes + 10), "the loop stands still"
-            recorder = Recorder(gstreamer, recorder.port)
-            second = recorder.next_line().split()
-        sink.close()
-    finally:
-        recorder.kill()
-    for line in (first, second):
-        assert line[:3] == ["frame", "128", "96"]
-        np.testing.assert_allclose([int(value) for value in line[3:]], COLOUR, atol=6)
-    assert sink.reconnects == 1
-    assert "is gone" in caplog.text
-    assert "secret" not in caplog.text
-
-
-def test_publishing_where_nobody_listens_is_refused_at_once() -> None:
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(OutputError, match="refused") as refused:
-        open_sink(f"rtsp://me:secret@127.0.0.1:{port}/live", WANTED)
-    assert "secret" not in str(refused.value)
-    assert "MediaMTX" in refused.value.fix
-
-
-@pytest.mark.parametrize("reply", ["RTSP/1.0 503 Service Unavailable", "HTTP/1.1 400 Bad"])
-def test_server_that_refuses_is_quoted(reply: str) -> None:
-    def answer() -> None:
-        connection, _ = listening.accept()
-        with connection:
-            connection.recv(4096)
-            connection.sendall(f"{reply}\r\n\r\n".encode())
-
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        server = threading.Thread(target=answer, daemon=True)
-        server.start()
-        with pytest.raises(OutputError, match=reply):
-            open_sink(f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live", WANTED)
-        server.join(PATIENCE_S)
-
-
-def test_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtsp_publish, "ANSWER_S", 0.3)
-    with (
-        contextlib.closing(socket.create_server(("127.0.0.1", 0))) as mute,
-        pytest.raises(OutputError, match="cannot be published to"),
-    ):
-        open_sink(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/live", WANTED)

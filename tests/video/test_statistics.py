@@ -1,7 +1,9 @@
 """edgeseg.video.sinks.statistics."""
 
 import json
+import os
 import resource
+import sys
 import time
 from pathlib import Path
 
@@ -83,6 +85,19 @@ def test_a_minus_is_the_standard_output(
     line, after = capfd.readouterr().out.splitlines()
     assert json.loads(line)["camera"] == "b"
     assert after == "still open"
+
+
+def test_a_reader_that_goes_away_is_told(
+    monkeypatch: pytest.MonkeyPatch, three_labels: Labels
+) -> None:
+    out, into = os.pipe()
+    with os.fdopen(into, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        lines = JsonLines("-", three_labels, ("a", "b"))
+        os.close(out)
+        with pytest.raises(OutputError, match="nobody reads the statistics") as refused:
+            lines.write(view())
+    assert "--seconds" in refused.value.fix
 
 
 def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path: Path, three_labels: Labels) -> None:

@@ -118,6 +118,10 @@ def check_windows(environment: Mapping[str, str]) -> None:
             "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set",
             fix=f"log in to the desktop, or ssh -X; {INSTEAD}",
         )
+    _try_a_window(environment)
+
+
+def _try_a_window(environment: Mapping[str, str]) -> None:
     try:
         tried = subprocess.run(
             [sys.executable, "-c", _PROBE],

@@ -47,11 +47,11 @@ class NewestPicture:
         self._time_s: float | None = None
         self.closed = False
 
-    def put(self, picture: Pixels) -> None:
-        """Keep a copy of `picture` as the newest."""
+    def put(self, picture: Pixels, time_s: float | None = None) -> None:
+        """Keep a copy of `picture` as the newest, of now where no time is given."""
         with self._changed:
             np.copyto(self._free, picture)
-            self._time_s = time.monotonic()
+            self._time_s = time.monotonic() if time_s is None else time_s
             self._changed.notify()
 
     def take(self, timeout_s: float) -> Newest | None:

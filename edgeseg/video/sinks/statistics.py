@@ -1,6 +1,7 @@
 """One JSON object a line for every frame: what came, when, how old, how much of each class."""
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -51,10 +52,7 @@ class JsonLines:
                 with contextlib.suppress(OSError):  # /dev/full and pipes cannot be cut
                     os.ftruncate(self._handle, self._length)
             self.close()
-            raise OutputError(
-                f"the statistics cannot be written to {self._path} any more: {error.strerror}",
-                fix="choose another target, or free space there",
-            ) from error
+            raise self._given_up(error) from error
         self._length += len(line)
 
     def close(self) -> None:
@@ -63,6 +61,18 @@ class JsonLines:
             self._closed = True
             if self._path != STDOUT:
                 os.close(self._handle)
+
+    def _given_up(self, error: OSError) -> OutputError:
+        if self._path == STDOUT and error.errno == errno.EPIPE:
+            return OutputError(
+                "nobody reads the statistics on the standard output any more",
+                fix="keep the reader running, or end the run with --seconds",
+            )
+        place = "the standard output" if self._path == STDOUT else self._path
+        return OutputError(
+            f"the statistics cannot be written to {place} any more: {error.strerror}",
+            fix="choose another target, or free space there",
+        )
 
     def _described(self, frame: FrameView) -> dict[str, Any]:
         when = frame.time

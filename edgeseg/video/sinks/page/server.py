@@ -33,28 +33,19 @@ class Server:
     ) -> None:
         self._listener = listener
         self._on_tick, self._on_end = on_tick, on_end
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http="h11",
-                ws="websockets-sansio",
-                ws_per_message_deflate=False,
-                ws_max_size=1024,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=256,
-            )
-        )
+        self._server = uvicorn.Server(_config(app))
+        self._failure: BaseException | None = None
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="page server", daemon=True)
         self._thread.start()
-        if not self._started.wait(START_S):
-            raise OutputError("the page's server does not start", fix="look at the log above")
+        if not self._started.wait(START_S) or not self._server.started:
+            self.close()
+            raise OutputError(
+                f"the page's server does not start: {self._failure or 'it takes too long'}",
+                fix="pip install --upgrade 'edgeseg[serve]'",
+            ) from self._failure
 
     def call(self, function: Callable[..., None], *arguments: object) -> None:
         """Have the server's loop call `function` soon; nothing happens once it is closed."""
@@ -89,6 +80,7 @@ class Server:
         both, either = {serving, ending}, asyncio.FIRST_COMPLETED
         while not self._server.started and not ending.done() and not serving.done():
             await asyncio.wait(both, timeout=0.01, return_when=either)
+        self._failure = serving.exception() if serving.done() else None
         self._started.set()
         while not ending.done() and not serving.done():
             await asyncio.wait(both, timeout=_TICK_S, return_when=either)
@@ -108,3 +100,19 @@ class Server:
         end_s = time.monotonic() + _PARTING_S
         while self._server.server_state.connections and time.monotonic() < end_s:
             await asyncio.sleep(0.01)
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=1024,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=256,
+    )

@@ -3,6 +3,7 @@
 import { $, count, element } from "./dom.js";
 
 const COLUMNS = ["Camera", "Frames/s", "Age ms", "Worst ms", "Dropped"];
+const QUIET_S = 2;
 
 /** Make the list; `choose(index)` is called with the camera that is clicked. */
 export function listCameras(names, chosen, choose) {
@@ -26,10 +27,17 @@ export function showCameras(figures, chosen) {
   const rows = $("cameras").querySelectorAll("tbody tr");
   rows.forEach((row, index) => {
     const one = figures[index];
-    const texts = [one.fps.toFixed(1), one.age_ms.toFixed(0), one.age_max_ms.toFixed(0), count(one.dropped + one.late)];
+    const ages = isQuiet(one) ? ["–", "–"] : [one.age_ms.toFixed(0), one.age_max_ms.toFixed(0)];
+    const texts = [one.fps.toFixed(1), ...ages, count(one.dropped + one.late)];
     texts.forEach((text, at) => (row.children[at + 1].textContent = text));
     row.toggleAttribute("aria-current", index === chosen);
+    row.toggleAttribute("data-quiet", isQuiet(one));
   });
+}
+
+/** Whether no frame came yet, or none for a while. */
+export function isQuiet(one) {
+  return !one.frames || one.quiet_s > QUIET_S;
 }
 
 export function trouble(one) {

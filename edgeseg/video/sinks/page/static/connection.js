@@ -3,9 +3,11 @@
 const SILENT_MS = 5000; // the server says something every second
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5000;
+const GOING_AWAY = 1001; // what the server says when its run is over
 
 export class Connection {
-  /** `take(data, done)` gets each message; `lost()` is called when the server is gone. */
+  /** `take(data, done)` gets each message; `lost(over)` is called when the server is gone, with
+   * whether it said that the run is over. */
   constructor({ take, lost, mayBeSilent }) {
     this.take = take;
     this.onLost = lost;
@@ -13,6 +15,7 @@ export class Connection {
     this.heardMs = 0;
     this.retryMs = FIRST_RETRY_MS;
     this.retryTimer = 0;
+    this.over = false;
     window.addEventListener("online", () => !this.socket && this.open());
     setInterval(() => {
       const silentMs = performance.now() - this.heardMs;
@@ -37,9 +40,14 @@ export class Connection {
       if (opened !== this.socket) return;
       this.heard();
       this.retryMs = FIRST_RETRY_MS;
+      this.over = false;
       this.take(event.data, () => opened.readyState === WebSocket.OPEN && opened.send("next"));
     };
-    opened.onclose = () => opened === this.socket && this.lost();
+    opened.onclose = (event) => {
+      if (opened !== this.socket) return;
+      this.over ||= event.code === GOING_AWAY;
+      this.lost();
+    };
   }
 
   heard() {
@@ -55,7 +63,7 @@ export class Connection {
     const gone = this.socket;
     this.socket = null;
     gone?.close();
-    this.onLost();
+    this.onLost(this.over);
     clearTimeout(this.retryTimer);
     this.retryTimer = setTimeout(() => this.again(), this.retryMs);
     this.retryMs = Math.min(this.retryMs * 1.6, LONGEST_RETRY_MS);
@@ -63,7 +71,8 @@ export class Connection {
 
   async again() {
     // A server that was started again may want another token: its answer says where to get it.
-    const answer = await fetch("stats.json", { cache: "no-store" }).catch(() => null);
+    const patience = AbortSignal.timeout(SILENT_MS); // a board without power answers nothing at all
+    const answer = await fetch("stats.json", { cache: "no-store", signal: patience }).catch(() => null);
     if (answer && answer.status === 401) location.reload();
     else if (!this.socket) this.open();
   }

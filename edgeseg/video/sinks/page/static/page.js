@@ -1,7 +1,7 @@
 // The live page: one websocket, and everything on the page follows from its messages.
 // A message is 4 bytes of length, JSON of that length, a JPEG and a PNG; each is answered "next".
 
-import { listCameras, showCameras, trouble } from "./cameras.js";
+import { isQuiet, listCameras, showCameras, trouble } from "./cameras.js";
 import { Series, drawBars, drawLine, drawStack } from "./charts.js";
 import { Connection } from "./connection.js";
 import { $, banner, count, element, keep, memory, say } from "./dom.js";
@@ -26,9 +26,9 @@ let drawnMs = 0;
 
 const connection = new Connection({
   take,
-  lost() {
-    say("lost", "Connection lost");
-    banner("Connection lost. Trying again…");
+  lost(over) {
+    say("lost", over ? "The run is over" : "Connection lost");
+    banner(over ? "The run is over. The next one at this address appears here." : "Connection lost. Trying again…");
     $("stage").classList.add("faded");
   },
   mayBeSilent: () => paused || document.hidden,
@@ -50,8 +50,8 @@ async function take(data, done) {
     if (values.kind === "frame" && values.camera === camera && !paused) {
       shares(values.shares);
       const jpeg = new Uint8Array(data, 4 + length, values.jpeg);
-      await picture.show(jpeg, new Uint8Array(data, 4 + length + values.jpeg, values.png));
-      $("waiting").hidden = true;
+      const png = new Uint8Array(data, 4 + length + values.jpeg, values.png);
+      if (await picture.show(jpeg, png)) $("waiting").hidden = true;
     }
   } finally {
     done();
@@ -70,6 +70,7 @@ function greet(values) {
     camera = Math.min(camera, values.names.length - 1);
     picture.hidden.clear();
     legend();
+    clear();
     listCameras(values.names, camera, chooseCamera);
     series = values.names.map(() => ({ fps: new Series(), age: new Series(), worst: new Series(), drops: new Series(), stages: new Series(), lost: null }));
     chooseView(memory.view || values.view);
@@ -84,10 +85,10 @@ function figures(values) {
   last = values;
   values.cameras.forEach((one, at) => remember(series[at], one, nowS));
   const one = values.cameras[camera];
-  const quiet = one.frames > 0 && one.quiet_s > 2;
+  const quiet = isQuiet(one);
   $("fps").textContent = one.fps.toFixed(1);
-  $("age").textContent = one.frames ? one.age_ms.toFixed(one.age_ms < 10 ? 1 : 0) : "–";
-  $("age-max").textContent = one.frames ? `worst ${one.age_max_ms.toFixed(0)}` : "";
+  $("age").textContent = quiet ? "–" : one.age_ms.toFixed(one.age_ms < 10 ? 1 : 0);
+  $("age-max").textContent = quiet ? "" : `worst ${one.age_max_ms.toFixed(0)}`;
   const lostFrames = one.dropped + one.late;
   $("drops").textContent = count(lostFrames);
   $("drops-share").textContent = one.captured ? `${((100 * lostFrames) / one.captured).toFixed(1)} %` : "";
@@ -97,11 +98,10 @@ function figures(values) {
   $("trouble").textContent = trouble(one);
   stageKeys(one.stages_ms);
   showCameras(values.cameras, camera);
-  if (paused) return;
-  if (quiet) say("quiet", `No frame for ${one.quiet_s.toFixed(0)} s`);
-  else if (one.frames) say("live", "Live");
-  else say("quiet", "No frame yet");
-  banner(quiet ? `No frame for ${one.quiet_s.toFixed(0)} s` : "");
+  if (paused) return say("paused", "Paused");
+  const missing = one.frames ? `No frame for ${one.quiet_s.toFixed(0)} s` : "No frame yet";
+  say(quiet ? "quiet" : "live", quiet ? missing : "Live");
+  banner(quiet && one.frames ? missing : "");
   if (performance.now() - drawnMs > CHARTS_MS) charts();
 }
 
@@ -110,7 +110,7 @@ function remember(kept, one, nowS) {
   kept.drops.push(nowS, kept.lost === null ? 0 : Math.max(0, lostFrames - kept.lost));
   kept.lost = lostFrames;
   kept.fps.push(nowS, one.fps);
-  if (one.quiet_s > 2 || !one.frames) return;
+  if (isQuiet(one)) return;
   kept.age.push(nowS, one.age_ms);
   kept.worst.push(nowS, one.age_max_ms);
   const names = Object.keys(one.stages_ms);
@@ -191,6 +191,15 @@ function shares(values) {
   });
 }
 
+function clear() {
+  picture.clear();
+  $("waiting").hidden = false;
+  for (const button of $("classes").querySelectorAll("button")) {
+    button.querySelector(".bar span").style.transform = "scaleX(0)";
+    button.querySelector(".share").textContent = "–";
+  }
+}
+
 $("picture").addEventListener("pointermove", (event) => {
   const color = hello && picture.colorAt(event.clientX, event.clientY);
   const hex = color && `#${color.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
@@ -229,9 +238,10 @@ function chooseOpacity(percent) {
 }
 
 function chooseCamera(index) {
+  if (index !== camera) clear(); // the picture of one camera is not to be taken for another's
   camera = index;
   $("camera").value = String(index);
-  $("waiting").hidden = true;
+  if (paused) pause(false);
   if (last) figures({ ...last });
   charts();
   watch();
@@ -241,8 +251,10 @@ function pause(wanted) {
   paused = wanted;
   $("pause").ariaPressed = String(paused);
   $("pause").querySelector("span").textContent = paused ? "Go on" : "Pause";
-  if (connection.isOpen) say(paused ? "paused" : "live", paused ? "Paused" : "Live");
-  banner("");
+  if (connection.isOpen) {
+    say(paused ? "paused" : "live", paused ? "Paused" : "Live");
+    banner("");
+  }
   connection.heard();
   watch();
 }
@@ -267,14 +279,15 @@ function fullScreen() {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  const typing = event.target.closest("button, input, select, a");
+  const key = event.key.toLowerCase();
+  const presses = event.target.closest("button, select, a"); // what the space bar does something to
   const radios = document.querySelectorAll("input[name=view]");
   const radio = radios[Number(event.key) - 1];
-  if (event.key === " " && !typing) pause(!paused);
+  if (key === " " && !presses) pause(!paused);
   else if (radio) radio.click();
-  else if (event.key === "+" || event.key === "-") nudge(event.key === "+" ? 5 : -5);
-  else if (event.key === "c" && hello) chooseCamera((camera + 1) % hello.names.length);
-  else if (event.key === "f") fullScreen();
+  else if (key === "+" || key === "-") nudge(key === "+" ? 5 : -5);
+  else if (key === "c" && hello) chooseCamera((camera + 1) % hello.names.length);
+  else if (key === "f") fullScreen();
   else return;
   event.preventDefault();
 });

@@ -21,7 +21,7 @@ export class Picture {
     this.turn = this.seen = 0; // of the newest message, and of the picture that is shown
   }
 
-  /** Show a frame, given as the bytes of a JPEG (or null) and of a palette PNG. */
+  /** Show a frame, given as the bytes of a JPEG and of a palette PNG; whether it is seen. */
   async show(jpeg, png) {
     const turn = ++this.turn;
     const [frame, mask] = await Promise.all([decoded(jpeg, "image/jpeg"), decoded(this.partly(png), "image/png")]);
@@ -29,13 +29,23 @@ export class Picture {
     if (turn < this.seen) {
       frame?.close();
       mask?.close();
-      return;
+      return false;
     }
     this.seen = turn;
     this.frame?.close();
     this.mask?.close();
     [this.frame, this.mask, this.png] = [frame, mask, png];
     this.draw();
+    return true;
+  }
+
+  /** Show nothing until the next frame; what is on its way is left out. */
+  clear() {
+    this.seen = ++this.turn;
+    this.frame?.close();
+    this.mask?.close();
+    this.frame = this.mask = this.png = this.unit = null;
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
   /** Draw the newest frame again, in another view or with other classes. */
