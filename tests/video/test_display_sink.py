@@ -1,5 +1,6 @@
 """edgeseg.video.sinks.display, on a virtual display."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -18,6 +19,7 @@ from edgeseg.errors import MissingPackage, OutputError
 from edgeseg.video.sinks import display
 
 PATIENCE_S = 40.0
+PAINTED_S, ATTEMPTS = 3.0, 8
 COLOR = (220, 40, 90)
 SCRIPT = """
 import sys, time
@@ -86,17 +88,39 @@ def _show(x_server: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _wait_for_color(x_server: str, shown: tuple[int, int]) -> None:
-    """Until COLOR fills this width and height of the screen."""
-    until_s, size = time.monotonic() + PATIENCE_S / 2, (0, 0)
+def _area_of_color(x_server: str, shown: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of COLOR on the screen, as soon as they are `shown` or it takes too long."""
+    until_s, size = time.monotonic() + PAINTED_S, (0, 0)
     while time.monotonic() < until_s:
         screen = np.array(ImageGrab.grab(xdisplay=x_server).convert("RGB"))
         hits = np.all(screen == COLOR, axis=2)
         size = int(hits.any(axis=0).sum()), int(hits.any(axis=1).sum())
         if size == shown and hits.sum() == shown[0] * shown[1]:
-            return
+            break
         time.sleep(0.05)
-    pytest.fail(f"the screen shows the picture in {size}, not in {shown}")
+    return size
+
+
+@contextlib.contextmanager
+def _shown(x_server: str, aspect: str, shown: tuple[int, int]) -> Iterator["subprocess.Popen[str]"]:
+    """A process whose window is on the screen in the size `shown`.
+
+    On a busy machine about one window in ten stays black: Qt misses that it is exposed, where no
+    window manager tells it again.
+    """
+    for _ in range(ATTEMPTS):
+        with _show(x_server, aspect, "by key") as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "shown\n"
+                size = _area_of_color(x_server, shown)
+                if size != (0, 0):
+                    assert size == shown
+                    yield process
+                    return
+            finally:
+                process.kill()
+    pytest.fail(f"no window of {ATTEMPTS} was painted")
 
 
 def _answer_to_q(process: "subprocess.Popen[str]", x_server: str) -> tuple[str, str]:
@@ -129,14 +153,8 @@ def _press_q(x_server: str) -> None:
 def test_a_window_shows_the_picture_until_q_is_pressed(
     aspect: str, shown: tuple[int, int], x_server: str
 ) -> None:
-    with _show(x_server, aspect, "by key") as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "shown\n"
-            _wait_for_color(x_server, shown)
-            said, complaints = _answer_to_q(process, x_server)
-        finally:
-            process.kill()
+    with _shown(x_server, aspect, shown) as process:
+        said, complaints = _answer_to_q(process, x_server)
     assert (said, complaints) == ("stopped\n", "")
 
 
