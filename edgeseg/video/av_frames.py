@@ -40,12 +40,12 @@ _MATRICES = {
     9: "bt2020",
     10: "bt2020",
 }
-_SWSCALE = {
+_SWSCALE: dict[str, int] = {
     "bt709": Colorspace.ITU709,
     "fcc": Colorspace.FCC,
     "bt601": Colorspace.ITU601,
     "smpte240m": Colorspace.SMPTE240M,
-    "bt2020": Colorspace.BT2020,
+    "bt2020": 9,  # SWS_CS_BT2020, which PyAV has a name for from 18 on
 }
 
 _RANGES = {False: ColorRange.MPEG, True: ColorRange.JPEG}
@@ -60,7 +60,7 @@ _SIDEWAYS = frozenset({cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_90_COUNTERCLOCKWISE})
 
 
 class _SourceColours(TypedDict, total=False):
-    src_colorspace: Colorspace
+    src_colorspace: int
     src_color_range: ColorRange
 
 

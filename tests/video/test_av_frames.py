@@ -6,7 +6,6 @@ from typing import get_args
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
 
 from edgeseg.errors import UsageError
 from edgeseg.frames import SourceCounts, YuvKind
@@ -17,8 +16,8 @@ from edgeseg.video.pixels import FromRgb, ToRgb
 SIZE = Size(48, 64)
 KINDS = get_args(YuvKind)
 TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9}
-SWSCALE = {"bt601": "itu601", "bt709": "itu709", "bt2020": "bt2020"}
-EXACT = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+SWSCALE = {"bt601": 5, "bt709": 1, "bt2020": 9}  # SWS_CS_..., which old PyAV has no names for
+EXACT = 0x10 | 0x40000 | 0x2000  # SWS_POINT, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT
 """What makes swscale round; its default cuts off, by up to three levels."""
 WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 
