@@ -58,9 +58,8 @@ def stream(
     dropped and counted; of any other nothing is. Several sources take turns; those after the first
     are delivered in its size. `workers` frames are worked on at once, each by one thread from end
     to end; None takes what suits the engine. With `scale` sources deliver frames of the engine's
-    size. `statistics` is a file of JSON lines, one for each result; `-` is the
-    standard output. Iterate over it once; leaving
-    the loop early, or an exception, closes everything.
+    size. `statistics` is a file of JSON lines, one for each result; `-` is the standard output.
+    Iterate over it once; leaving the loop early, or an exception, closes everything.
 
     Raises:
         VideoError: a source cannot be opened, has no frame, or is lost for good.
