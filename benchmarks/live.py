@@ -25,7 +25,7 @@ from edgeseg.benchmark_live import NOTICED, CameraLoad, Seen
 from edgeseg.benchmark_loop import Loop, Measured, measure
 from edgeseg.engine import Engine
 from edgeseg.metrics.load import ForeignLoad
-from edgeseg.stream import Timing
+from edgeseg.sources import Timing
 from edgeseg.types import Size
 from edgeseg.video.threads import one_opencv_thread
 

@@ -14,7 +14,7 @@ from edgeseg.benchmark_loop import LIVE_S, Loop, flicker_percent
 from edgeseg.engine import Engine
 from edgeseg.errors import UsageError, VideoError
 from edgeseg.frames import Source
-from edgeseg.stream import Timing
+from edgeseg.sources import Timing
 from edgeseg.types import RuntimeOptions, Slot
 from edgeseg.video import SOURCES, SourceOptions
 from edgeseg.video.sources.null import open_null
