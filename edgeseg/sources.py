@@ -20,7 +20,11 @@ Given: TypeAlias = str | Path | Source
 """What a caller names as a source: a URI, a path, or one that is open already."""
 
 LIVE_WORKERS = 2
-"""Frames at once where frames come at their own time: more would only wait, and be old by then."""
+"""Beside a GPU, frames at once that come at their own time: more would only wait and grow old.
+
+On a CPU it is one for each camera: a second frame takes the cores away from the first, which
+nearly doubles the age of a result and gives a tenth more of them.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +99,8 @@ def default_workers(engine: Engine, sources: Sequence[Source]) -> int:
     if engine.manifest.smooth is not None:
         return len(sources) + 1  # one frame of each camera is computed while another is drawn
     if all(source.info.live for source in sources):
-        return max(LIVE_WORKERS, min(len(sources), engine.default_workers() - 2))
+        least = LIVE_WORKERS if engine.memory_mode is not None else 1
+        return max(least, min(len(sources), engine.default_workers() - 2))
     return engine.default_workers()
 
 
